@@ -1,0 +1,156 @@
+//! The thin shell: a tokio task that owns the [`Engine`], the libp2p swarm and the files, and a handle to it.
+//!
+//! ```text
+//!   Mesh (handle) ── Command ──▶┐                       ┌──▶ writer task per link ──▶ stream
+//!   swarm events  ─────────────▶│  one task: Engine     │
+//!   reader tasks ── verified ──▶│  handle_* / poll_*  ──┤
+//!   clock         ─────────────▶┘                       └──▶ watch channel: Arc<MeshView>
+//! ```
+//!
+//! Readers decode and verify signatures before the engine sees a message, so that work spreads over the cores. Every
+//! channel is bounded; a full one makes the reader wait, and with it the peer's stream.
+
+#![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
+
+mod disk;
+mod stream;
+mod swarm;
+mod task;
+mod view;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use ed25519_dalek::SigningKey;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    id::NodeId,
+    page::{Page, Slot, Table},
+    replica::{Accepted, Refused},
+};
+pub use view::{MemberView, MeshView};
+
+/// Commands waiting for the engine; callers wait when it is full.
+const COMMANDS: usize = 64;
+
+/// What a node needs to be a member.
+#[derive(Clone)]
+pub struct MeshConfig {
+    /// The node's key; libp2p's identity is the same one.
+    pub signing: SigningKey,
+    /// The mesh: the operator's public key. Its holder writes the catalogue.
+    pub mesh: NodeId,
+    /// Where to listen, QUIC on UDP and TCP on the same port.
+    pub listen: Vec<SocketAddr>,
+    /// `host:port` under which others reach this node.
+    pub advertise: Vec<String>,
+    /// `host:port` of first contacts.
+    pub bootstrap: Vec<String>,
+    /// Where epoch and replica are remembered.
+    pub state_dir: PathBuf,
+}
+
+/// Why a node could not become a member.
+#[derive(Debug, thiserror::Error)]
+pub enum MeshError {
+    /// The state directory cannot be used.
+    #[error("cannot use {path}: is the directory there, writable, and not full?")]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The epoch file holds something else.
+    #[error("{path} does not hold a number; if the file is damaged, delete it: the node will find its place again")]
+    Epoch {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A port could not be bound.
+    #[error("cannot listen on {address} for the mesh: {reason}. Is another nigh running there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// libp2p's words.
+        reason: String,
+    },
+    /// libp2p could not be set up.
+    #[error("cannot set up the mesh's transport: {0}")]
+    Transport(String),
+    /// The mesh task has ended.
+    #[error("the mesh has stopped")]
+    Stopped,
+}
+
+enum Command {
+    Publish { table: Table, slot: Slot, body: Vec<u8> },
+    Submit { pages: Vec<Page>, answer: oneshot::Sender<Vec<Result<Accepted, Refused>>> },
+    Leave { done: oneshot::Sender<()> },
+}
+
+/// A handle to the running mesh. Cheap to clone; the mesh ends when [`Mesh::leave`] is called or all handles are gone.
+#[derive(Clone)]
+pub struct Mesh {
+    id: NodeId,
+    commands: mpsc::Sender<Command>,
+    view: watch::Receiver<Arc<MeshView>>,
+}
+
+impl Mesh {
+    /// Reads what is remembered, binds the ports and starts the task.
+    ///
+    /// # Errors
+    /// [`MeshError`] before anything runs.
+    pub async fn start(config: MeshConfig) -> Result<Self, MeshError> {
+        let id = NodeId::from(config.signing.verifying_key());
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (publish, view) = watch::channel(Arc::new(MeshView::empty(id)));
+        let task = task::Task::new(config, inbox, publish).await?;
+        tokio::spawn(task.run());
+        Ok(Self { id, commands, view })
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What is known, newest last; changes are gathered for a few milliseconds.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<Arc<MeshView>> {
+        self.view.clone()
+    }
+
+    /// Writes one of this node's own pages. Unchanged content costs nothing; an empty body withdraws the page.
+    ///
+    /// # Errors
+    /// [`MeshError::Stopped`].
+    pub async fn publish(&self, table: Table, slot: Slot, body: Vec<u8>) -> Result<(), MeshError> {
+        self.send(Command::Publish { table, slot, body }).await
+    }
+
+    /// Takes in pages that an operator signed; says for each what became of it.
+    ///
+    /// # Errors
+    /// [`MeshError::Stopped`].
+    pub async fn submit(&self, pages: Vec<Page>) -> Result<Vec<Result<Accepted, Refused>>, MeshError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Submit { pages, answer }).await?;
+        answered.await.map_err(|_| MeshError::Stopped)
+    }
+
+    /// Says goodbye, gives it a moment to reach the neighbours, writes the files and ends the task.
+    pub async fn leave(&self) {
+        let (done, left) = oneshot::channel();
+        if self.send(Command::Leave { done }).await.is_ok() {
+            let _ = left.await;
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), MeshError> {
+        self.commands.send(command).await.map_err(|_| MeshError::Stopped)
+    }
+}

@@ -1,0 +1,491 @@
+//! The one task that drives the engine.
+//!
+//! A *link* is up while our own outgoing stream to the peer is. A stream that breaks while the connection lives is
+//! opened again; the engine hears of a link only when there is something to write to.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm,
+    swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
+};
+use libp2p_stream::{Control, IncomingStreams};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use super::{
+    Command, MeshConfig, MeshError, MeshView, disk, stream,
+    swarm::{self, Behaviour, Transport},
+};
+use crate::{
+    engine::{Action, Engine, Setup, Target},
+    id::NodeId,
+    message::Message,
+    page::Page,
+    replica::Accepted,
+    time::Moment,
+};
+
+/// Messages from all readers that the engine has not seen yet; a full queue makes the readers wait.
+const INBOX: usize = 256;
+/// Messages handed to a writer ahead: one being written, one ready.
+const WRITER: usize = 2;
+/// Inbound streams of one peer that are read: the present one, and an old one on its way out.
+const STREAMS_PER_PEER: usize = 2;
+/// Changes are gathered this long before readers are told.
+const GATHER: Duration = Duration::from_millis(20);
+/// The replica is written to disk at most this often.
+const SAVE: Duration = Duration::from_secs(30);
+/// Opening a stream on a live connection takes a round trip; a peer that does not answer is no link.
+const OPEN: Duration = Duration::from_secs(5);
+/// A peer dials only when it has no link to us. If it does while we hold a connection on which it was silent for this
+/// long (three beats), that one is a left-over of its last life, which QUIC would notice after 10 s only. A younger one
+/// means that both dialled at once, and both may stay.
+const LEFT_OVER: Duration = Duration::from_millis(600);
+/// How long a goodbye may take to be written to the neighbours.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// From the tasks beside the engine's.
+enum Event {
+    Opened { peer: NodeId, stream: Stream },
+    NotOpened { peer: NodeId },
+    Closed { peer: NodeId, link: u64 },
+    Taken,
+    Message { peer: NodeId, message: Message },
+    ReaderEnded { peer: NodeId },
+    Resolved { target: Target, addresses: Vec<Multiaddr> },
+}
+
+/// The connections with one peer, and when it was last heard on any.
+#[derive(Default)]
+struct Connections {
+    open: Vec<(ConnectionId, Instant)>,
+    heard: Option<Instant>,
+}
+
+struct Writer {
+    link: u64,
+    messages: mpsc::Sender<Message>,
+}
+
+pub(super) struct Task {
+    engine: Engine,
+    start: Instant,
+    state_dir: PathBuf,
+    protocol: StreamProtocol,
+
+    swarm: Swarm<Behaviour>,
+    control: Control,
+    incoming: IncomingStreams,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
+    view: watch::Sender<Arc<MeshView>>,
+
+    writers: BTreeMap<NodeId, Writer>,
+    readers: BTreeMap<NodeId, usize>,
+    links: u64,
+    connections: BTreeMap<NodeId, Connections>,
+    /// Connections dialled for a bootstrap address, until we know who answered.
+    dialled: HashMap<ConnectionId, String>,
+    side_tasks: JoinSet<()>,
+    shown: u64,
+    saved: u64,
+    next_save: Instant,
+}
+
+impl Task {
+    pub(super) async fn new(
+        config: MeshConfig,
+        commands: mpsc::Receiver<Command>,
+        view: watch::Sender<Arc<MeshView>>,
+    ) -> Result<Self, MeshError> {
+        let epoch = disk::next_epoch(&config.state_dir, SystemTime::now())?;
+        let dir = config.state_dir.clone();
+        let pages = tokio::task::spawn_blocking(move || disk::load_pages(&dir)).await.unwrap_or_default();
+        let swarm = swarm::build(&config.signing, &config.listen)?;
+        let mut control = swarm.behaviour().streams.new_control();
+        let protocol = swarm::protocol(config.mesh)?;
+        let incoming = control.accept(protocol.clone()).map_err(|error| MeshError::Transport(error.to_string()))?;
+        let start = Instant::now();
+        let (sender, events) = mpsc::channel(INBOX);
+        tracing::info!(id = %NodeId::from(config.signing.verifying_key()), epoch, pages = pages.len(), "joining the mesh");
+        let engine = Engine::new(
+            Moment::ZERO,
+            Setup {
+                signing: config.signing,
+                operators: vec![config.mesh],
+                epoch,
+                addresses: config.advertise,
+                bootstrap: config.bootstrap,
+                pages,
+                seed: rand::random(),
+            },
+        );
+        Ok(Self {
+            engine,
+            start,
+            state_dir: config.state_dir,
+            protocol,
+            swarm,
+            control,
+            incoming,
+            commands,
+            events,
+            sender,
+            view,
+            writers: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            links: 0,
+            connections: BTreeMap::new(),
+            dialled: HashMap::new(),
+            side_tasks: JoinSet::new(),
+            shown: 0,
+            saved: 0,
+            next_save: start + SAVE,
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut show_at: Option<Instant> = None;
+        loop {
+            self.pump();
+            if self.engine.version() != self.shown && show_at.is_none() {
+                show_at = Some(Instant::now() + GATHER);
+            }
+            let timeout = self.start + self.engine.poll_timeout().since(Moment::ZERO);
+            let wake = show_at.map_or(timeout, |at| at.min(timeout));
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.handle_swarm(event),
+                Some((peer, stream)) = self.incoming.next() => self.handle_incoming(peer, stream),
+                Some(event) = self.events.recv() => self.handle_event(event),
+                command = self.commands.recv() => match command {
+                    Some(Command::Leave { done }) => return self.leave(Some(done)).await,
+                    None => return self.leave(None).await,
+                    Some(command) => self.handle_command(command),
+                },
+                Some(_) = self.side_tasks.join_next() => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            let now = self.now();
+            self.engine.handle_timeout(now);
+            if show_at.is_some_and(|at| at <= Instant::now()) {
+                show_at = None;
+                self.show();
+            }
+            self.save_if_due();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.start.elapsed().into()
+    }
+
+    /// Carries out what the engine asks for.
+    fn pump(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Dial { target, attempt } => self.resolve(target, Transport::of_attempt(attempt)),
+                Action::Close(node) => {
+                    if let Some(peer) = swarm::peer_id(node) {
+                        let _ = self.swarm.disconnect_peer_id(peer);
+                    }
+                }
+                Action::RememberEpoch(epoch) => {
+                    if let Err(error) = disk::remember_epoch(&self.state_dir, epoch) {
+                        tracing::error!(%error, "the epoch could not be written; after a restart old pages may win for a while");
+                    }
+                }
+            }
+        }
+        let now = self.now();
+        for (peer, writer) in &self.writers {
+            while let Ok(place) = writer.messages.try_reserve() {
+                match self.engine.poll_transmit(now, *peer) {
+                    Some(message) => place.send(message),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn handle_swarm(&mut self, event: SwarmEvent<swarm::BehaviourEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, .. } => {
+                let bootstrap = self.dialled.remove(&connection_id);
+                let Some(node) = swarm::node_id(&peer_id) else {
+                    let _ = self.swarm.disconnect_peer_id(peer_id);
+                    return;
+                };
+                if let Some(address) = bootstrap {
+                    self.engine.handle_bootstrap(&address, node);
+                }
+                self.replace_connections(node, connection_id);
+                if num_established.get() == 1 {
+                    self.open(node, peer_id);
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                let Some(node) = swarm::node_id(&peer_id) else { return };
+                tracing::debug!(peer = %node.short(), ?cause, "connection closed");
+                if let Some(connections) = self.connections.get_mut(&node) {
+                    connections.open.retain(|(id, _)| *id != connection_id);
+                }
+                if num_established == 0 {
+                    self.connections.remove(&node);
+                    self.close(node);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(address) = self.dialled.remove(&connection_id) {
+                    tracing::debug!(%address, %error, "bootstrap peer not reached");
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => tracing::debug!(%address, "listening for the mesh"),
+            SwarmEvent::ListenerClosed { reason, addresses, .. } => {
+                tracing::error!(
+                    ?addresses,
+                    ?reason,
+                    "a mesh listener closed; peers cannot reach this node there until it restarts"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes a new connection and closes those that it shows to be left over.
+    fn replace_connections(&mut self, node: NodeId, new: ConnectionId) {
+        let Connections { open, heard } = self.connections.entry(node).or_default();
+        if heard.is_none_or(|heard| heard.elapsed() > LEFT_OVER) {
+            for (old, _) in open.iter().filter(|(_, since)| since.elapsed() > LEFT_OVER) {
+                self.swarm.close_connection(*old);
+            }
+        }
+        open.push((new, Instant::now()));
+    }
+
+    fn handle_incoming(&mut self, peer: PeerId, mut stream: Stream) {
+        let Some(peer) = swarm::node_id(&peer) else { return };
+        let readers = self.readers.entry(peer).or_default();
+        if *readers >= STREAMS_PER_PEER {
+            return;
+        }
+        *readers += 1;
+        let events = self.sender.clone();
+        self.side_tasks.spawn(async move {
+            let mut buffer = Vec::new();
+            loop {
+                match stream::read(&mut stream, &mut buffer).await {
+                    Ok(message) => {
+                        if events.send(Event::Message { peer, message }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!(peer = %peer.short(), %error, "stream ended");
+                        break;
+                    }
+                }
+            }
+            let _ = events.send(Event::ReaderEnded { peer }).await;
+        });
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Message { peer, message } => {
+                if let Some(connections) = self.connections.get_mut(&peer) {
+                    connections.heard = Some(Instant::now());
+                }
+                self.engine.handle_message(now, peer, message);
+            }
+            Event::Opened { peer, stream } => {
+                self.links += 1;
+                let (messages, outbox) = mpsc::channel(WRITER);
+                self.side_tasks.spawn(write_all(peer, self.links, stream, outbox, self.sender.clone()));
+                self.writers.insert(peer, Writer { link: self.links, messages });
+                self.engine.handle_link_up(now, peer);
+            }
+            Event::NotOpened { peer } => {
+                // A peer of another mesh, or one that is going down: drop the connection, the dialler decides.
+                if let Some(peer) = swarm::peer_id(peer) {
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+            Event::Closed { peer, link } => {
+                if self.writers.get(&peer).is_some_and(|writer| writer.link == link) {
+                    self.close(peer);
+                    if let Some(peer_id) = swarm::peer_id(peer)
+                        && self.swarm.is_connected(&peer_id)
+                    {
+                        self.open(peer, peer_id);
+                    }
+                }
+            }
+            Event::ReaderEnded { peer } => {
+                if let Some(readers) = self.readers.get_mut(&peer) {
+                    *readers = readers.saturating_sub(1);
+                    if *readers == 0 {
+                        self.readers.remove(&peer);
+                    }
+                }
+            }
+            Event::Resolved { target, addresses } => self.dial(target, addresses),
+            Event::Taken => {}
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Publish { table, slot, body } => self.engine.publish(now, table, slot, body),
+            Command::Submit { pages, answer } => {
+                let outcome = pages.into_iter().map(|page| self.engine.submit(now, page)).collect::<Vec<_>>();
+                if outcome.contains(&Ok(Accepted::New)) {
+                    self.show();
+                }
+                let _ = answer.send(outcome);
+            }
+            Command::Leave { .. } => {}
+        }
+    }
+
+    fn open(&mut self, node: NodeId, peer: PeerId) {
+        let (mut control, protocol, events) = (self.control.clone(), self.protocol.clone(), self.sender.clone());
+        self.side_tasks.spawn(async move {
+            let event = match tokio::time::timeout(OPEN, control.open_stream(peer, protocol)).await {
+                Ok(Ok(stream)) => Event::Opened { peer: node, stream },
+                Ok(Err(error)) => {
+                    tracing::debug!(peer = %node.short(), %error, "no stream to the peer");
+                    Event::NotOpened { peer: node }
+                }
+                Err(_) => Event::NotOpened { peer: node },
+            };
+            let _ = events.send(event).await;
+        });
+    }
+
+    fn close(&mut self, peer: NodeId) {
+        let now = self.now();
+        if self.writers.remove(&peer).is_some() {
+            self.engine.handle_link_down(now, peer);
+        }
+    }
+
+    /// Names are looked up beside the engine: a slow resolver must not stop heartbeats.
+    fn resolve(&mut self, target: Target, transport: Transport) {
+        let hosts = match &target {
+            Target::Bootstrap(address) => vec![address.clone()],
+            Target::Member(_, addresses) => addresses.clone(),
+        };
+        let events = self.sender.clone();
+        self.side_tasks.spawn(async move {
+            let mut addresses = Vec::new();
+            for host in hosts {
+                match tokio::net::lookup_host(&host).await {
+                    Ok(found) => addresses.extend(found.take(4).map(|at| transport.address(at))),
+                    Err(error) => tracing::debug!(%host, %error, "address not resolved"),
+                }
+            }
+            let _ = events.send(Event::Resolved { target, addresses }).await;
+        });
+    }
+
+    fn dial(&mut self, target: Target, addresses: Vec<Multiaddr>) {
+        let (options, address) = match target {
+            Target::Bootstrap(address) => {
+                let Some(first) = addresses.into_iter().next() else { return };
+                (DialOpts::unknown_peer_id().address(first).build(), Some(address))
+            }
+            Target::Member(node, _) => {
+                let Some(peer) = swarm::peer_id(node).filter(|_| !addresses.is_empty()) else { return };
+                (DialOpts::peer_id(peer).addresses(addresses).build(), None)
+            }
+        };
+        let connection = options.connection_id();
+        if self.swarm.dial(options).is_ok()
+            && let Some(address) = address
+        {
+            self.dialled.insert(connection, address);
+        }
+    }
+
+    fn show(&mut self) {
+        self.shown = self.engine.version();
+        self.view.send_replace(Arc::new(MeshView::of(&self.engine)));
+    }
+
+    fn save_if_due(&mut self) {
+        if Instant::now() < self.next_save {
+            return;
+        }
+        self.next_save = Instant::now() + SAVE;
+        if self.saved == self.engine.version() {
+            return;
+        }
+        self.saved = self.engine.version();
+        let (dir, pages) = (self.state_dir.clone(), self.pages());
+        self.side_tasks.spawn_blocking(move || save(&dir, &pages));
+    }
+
+    fn pages(&self) -> Vec<Page> {
+        self.engine.replica().pages().cloned().collect()
+    }
+
+    async fn leave(mut self, done: Option<oneshot::Sender<()>>) {
+        let now = self.now();
+        self.engine.leave(now);
+        self.show();
+        self.pump();
+        let until = Instant::now() + GOODBYE;
+        // Keep the connections moving while the writers bring the goodbye out.
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.handle_swarm(event),
+                Some(event) = self.events.recv() => self.handle_event(event),
+                () = tokio::time::sleep_until(until.into()) => break,
+            }
+            self.pump();
+        }
+        let (dir, pages) = (self.state_dir.clone(), self.pages());
+        // The sockets and the side tasks end here; whoever waits may bind the ports again soon.
+        drop(self);
+        let _ = tokio::task::spawn_blocking(move || save(&dir, &pages)).await;
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn save(dir: &std::path::Path, pages: &[Page]) {
+    if let Err(error) = disk::save_pages(dir, pages) {
+        tracing::error!(%error, "the replica could not be written; a restart will ask the neighbours for everything");
+    }
+}
+
+async fn write_all(
+    peer: NodeId,
+    link: u64,
+    mut stream: Stream,
+    mut outbox: mpsc::Receiver<Message>,
+    events: mpsc::Sender<Event>,
+) {
+    while let Some(message) = outbox.recv().await {
+        if let Err(error) = stream::write(&mut stream, &message).await {
+            tracing::debug!(peer = %peer.short(), %error, "link lost");
+            break;
+        }
+        // Only a hint that there is room again: if the queue is full, the engine's task is busy and looks anyway.
+        let _ = events.try_send(Event::Taken);
+    }
+    let _ = events.send(Event::Closed { peer, link }).await;
+}

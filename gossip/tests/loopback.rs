@@ -1,0 +1,142 @@
+//! Real nodes over real sockets on loopback: QUIC and TCP, join, spread, goodbye, restart from disk.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::disallowed_methods, reason = "tests read their seed from the environment and wait on real sockets")]
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use ed25519_dalek::SigningKey;
+use nigh_gossip::{Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table, verdict::Verdict};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn operator() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+/// A port that is free for UDP and TCP now; the kernel does not hand it out again soon.
+fn free_port() -> SocketAddr {
+    loop {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = tcp.local_addr().unwrap();
+        if std::net::UdpSocket::bind(at).is_ok() {
+            return at;
+        }
+    }
+}
+
+fn config(n: u8, at: SocketAddr, bootstrap: &[SocketAddr], dir: &Path) -> MeshConfig {
+    MeshConfig {
+        signing: SigningKey::from_bytes(&[n; 32]),
+        mesh: operator().verifying_key().into(),
+        listen: vec![at],
+        advertise: vec![at.to_string()],
+        bootstrap: bootstrap.iter().map(ToString::to_string).collect(),
+        state_dir: dir.to_path_buf(),
+    }
+}
+
+fn id(n: u8) -> NodeId {
+    SigningKey::from_bytes(&[n; 32]).verifying_key().into()
+}
+
+async fn until(mesh: &Mesh, what: &str, condition: impl Fn(&MeshView) -> bool) {
+    let mut view = mesh.view();
+    let waited = tokio::time::timeout(DEADLINE, view.wait_for(|view| condition(view))).await;
+    assert!(waited.is_ok(), "waited in vain for: {what}");
+}
+
+/// Starts a node on ports that its last life may hold for another moment (QUIC's driver says goodbye to its peers).
+async fn start_again(config: impl Fn() -> MeshConfig) -> Mesh {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        match Mesh::start(config()).await {
+            Ok(mesh) => return mesh,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_join_by_any_bootstrap_peer_spread_and_leave() {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let [a, b, c, nobody] = [free_port(), free_port(), free_port(), free_port()];
+    let one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
+    // The first listed peer does not exist: any of them suffices.
+    let two = Mesh::start(config(2, b, &[nobody, a], dirs[1].path())).await.unwrap();
+    let three = Mesh::start(config(3, c, &[b], dirs[2].path())).await.unwrap();
+    for mesh in [&one, &two, &three] {
+        until(mesh, "two linked peers with a round trip", |view| {
+            view.members.values().filter(|member| member.linked && member.rtt.is_some()).count() == 2
+        })
+        .await;
+    }
+
+    let key = Key { owner: Owner::Operators, table: Table(32), slot: Slot::page(1) };
+    let outcome = three.submit(vec![Page::sign(&operator(), key, 1, 1, b"www".to_vec())]).await.unwrap();
+    assert!(outcome[0].is_ok());
+    let forged = Page::sign(&SigningKey::from_bytes(&[2; 32]), key, 2, 1, b"evil".to_vec());
+    assert!(three.submit(vec![forged]).await.unwrap()[0].is_err());
+    two.publish(Table(16), Slot::page(0), b"rows".to_vec()).await.unwrap();
+    let own = Key { owner: Owner::Node(id(2)), table: Table(16), slot: Slot::page(0) };
+    for mesh in [&one, &two, &three] {
+        until(mesh, "both pages", |view| {
+            view.pages.get(&key).is_some_and(|page| page.body() == b"www") && view.pages.contains_key(&own)
+        })
+        .await;
+    }
+
+    two.leave().await;
+    until(&one, "two has left", |view| view.members[&id(2)].verdict == Verdict::Left).await;
+
+    // Its bootstrap peer (one) is gone for good, yet two comes back through what it remembers.
+    one.leave().await;
+    let two = start_again(|| config(2, b, &[], dirs[1].path())).await;
+    until(&two, "three is linked again", |view| view.members.get(&id(3)).is_some_and(|member| member.linked)).await;
+    until(&three, "two is alive again", |view| view.members[&id(2)].verdict == Verdict::Alive).await;
+}
+
+/// A SIGKILL as near as one process can play it: the runtime goes, and nothing is said on the wire.
+struct Victim(Option<tokio::runtime::Runtime>);
+
+impl Victim {
+    fn start(config: MeshConfig) -> (Self, Mesh) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mesh = std::thread::scope(|scope| {
+            scope.spawn(|| runtime.block_on(start_again(|| config.clone()))).join().unwrap()
+        });
+        (Self(Some(runtime)), mesh)
+    }
+
+    fn kill(mut self) {
+        self.0.take().unwrap().shutdown_background();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_that_returns_is_heard_before_its_old_connection_times_out() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let [a, b] = [free_port(), free_port()];
+    let one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
+    let (victim, two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+    until(&two, "a link", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
+    victim.kill();
+    until(&one, "the victim's verdict", |view| view.members[&id(2)].verdict == Verdict::Dead).await;
+    let (victim, two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+    let heard = tokio::time::timeout(Duration::from_secs(6), async {
+        until(&two, "beats from one", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
+    });
+    assert!(heard.await.is_ok(), "one went on writing to the connection of the life before");
+    victim.kill();
+}
+
+#[tokio::test]
+async fn a_taken_port_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    let error = Mesh::start(config(1, at, &[], dir.path())).await.err().unwrap();
+    assert!(matches!(error, MeshError::Listen { .. }));
+    assert!(error.to_string().contains(&at.to_string()), "{error}");
+}
