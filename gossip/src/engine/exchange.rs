@@ -5,6 +5,7 @@ use rand::RngExt;
 use super::Engine;
 use crate::{
     id::NodeId,
+    link::Link,
     message::Message,
     page::Key,
     repair::{self, Digest},
@@ -50,7 +51,7 @@ impl Engine {
             }
             Message::Stamps { buckets, stamps } => {
                 let difference = repair::compare(&self.replica, &buckets, &stamps);
-                if let Some(link) = self.links.get_mut(&from) {
+                if let Some(link) = self.link(from) {
                     difference.give.into_iter().for_each(|page| link.push_page(page));
                 }
                 if !difference.want.is_empty() {
@@ -68,17 +69,22 @@ impl Engine {
     }
 
     fn give(&mut self, to: NodeId, keys: &[Key]) {
-        let Some(link) = self.links.get_mut(&to) else { return };
-        for key in keys.iter().take(MAX_WANT) {
-            if let Some(page) = self.replica.page(key) {
-                link.push_page(page.clone());
-            }
+        let pages: Vec<_> = keys.iter().take(MAX_WANT).filter_map(|key| self.replica.page(key)).cloned().collect();
+        if let Some(link) = self.link(to) {
+            pages.into_iter().for_each(|page| link.push_page(page));
         }
     }
 
     fn answer(&mut self, to: NodeId, message: Message) {
-        if let Some(link) = self.links.get_mut(&to) {
+        if let Some(link) = self.link(to) {
             link.push(message);
         }
+    }
+
+    /// A link that is about to get something to send.
+    fn link(&mut self, peer: NodeId) -> Option<&mut Link> {
+        let link = self.links.get_mut(&peer)?;
+        self.ready.insert(peer);
+        Some(link)
     }
 }

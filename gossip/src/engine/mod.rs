@@ -120,6 +120,8 @@ pub struct Engine {
     unsettled: bool,
 
     links: BTreeMap<NodeId, Link>,
+    /// Links that have something to send.
+    ready: BTreeSet<NodeId>,
     watch: Watch,
     dialler: dial::Dialler,
     published_rtt: BTreeMap<NodeId, Duration>,
@@ -153,6 +155,7 @@ impl Engine {
             cut_off: false,
             unsettled: true,
             links: BTreeMap::new(),
+            ready: BTreeSet::new(),
             watch: Watch::default(),
             dialler: dial::Dialler::new(setup.bootstrap),
             published_rtt: BTreeMap::new(),
@@ -263,6 +266,7 @@ impl Engine {
             return;
         }
         self.links.insert(peer, Link::new());
+        self.ready.insert(peer);
         self.dialler.handle_link_up(peer);
         self.watch.handle_heard(now, peer);
         self.ask_for_repair(peer);
@@ -272,6 +276,7 @@ impl Engine {
     /// The link to a peer is gone.
     pub fn handle_link_down(&mut self, now: Moment, peer: NodeId) {
         if self.links.remove(&peer).is_some() {
+            self.ready.remove(&peer);
             self.version += 1;
             self.dial_missing(now);
         }
@@ -298,6 +303,7 @@ impl Engine {
         self.look_around(now);
         if self.ticks.is_multiple_of(BEAT_TICKS) {
             self.links.values_mut().for_each(Link::beat);
+            self.ready.extend(self.links.keys());
         }
         if self.ticks.is_multiple_of(REPAIR_TICKS) || (self.repair_soon && self.ticks.is_multiple_of(BEAT_TICKS)) {
             self.repair_soon = false;
@@ -320,9 +326,18 @@ impl Engine {
         self.actions.pop_front()
     }
 
+    /// Peers for which [`Engine::poll_transmit`] has something.
+    pub fn ready(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.ready.iter().copied()
+    }
+
     /// The next message for a linked peer that can take one.
     pub fn poll_transmit(&mut self, now: Moment, peer: NodeId) -> Option<Message> {
-        self.links.get_mut(&peer)?.poll_transmit(now)
+        let message = self.links.get_mut(&peer).and_then(|link| link.poll_transmit(now));
+        if message.is_none() {
+            self.ready.remove(&peer);
+        }
+        message
     }
 
     // ---- own pages ------------------------------------------------------------------------------------------------
@@ -433,6 +448,7 @@ impl Engine {
         for (peer, link) in &mut self.links {
             if Some(*peer) != from {
                 link.push_page(page.clone());
+                self.ready.insert(*peer);
             }
         }
     }

@@ -207,9 +207,11 @@ impl Task {
             }
         }
         let now = self.now();
-        for (peer, writer) in &self.writers {
+        let ready: Vec<NodeId> = self.engine.ready().collect();
+        for peer in ready {
+            let Some(writer) = self.writers.get(&peer) else { continue };
             while let Ok(place) = writer.messages.try_reserve() {
-                match self.engine.poll_transmit(now, *peer) {
+                match self.engine.poll_transmit(now, peer) {
                     Some(message) => place.send(message),
                     None => break,
                 }

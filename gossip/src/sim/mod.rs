@@ -408,7 +408,7 @@ impl Sim {
                 Action::RememberEpoch(epoch) => self.hosts[node].epoch = epoch,
             }
         }
-        let peers: Vec<NodeId> = engine.links().map(|(id, _)| id).collect();
+        let peers: Vec<NodeId> = engine.ready().collect();
         for peer in peers {
             let Some(to) = self.index(peer) else { continue };
             let Some(connection) = self.network.connection(node, to) else { continue };
