@@ -72,6 +72,14 @@ impl Dialler {
         self.attempts.retain(|target, _| !matches!(target, Target::Member(id, _) if *id == peer));
     }
 
+    /// One of the dead is tried every [`DEAD_EVERY`], however often it was tried before: that bounds the rate, and a
+    /// node that is back with an empty disk depends on it.
+    fn forget_wait(&mut self, target: &Target) {
+        if let Some(attempt) = self.attempts.get_mut(target) {
+            attempt.next = Moment::ZERO;
+        }
+    }
+
     /// The number of the attempt to make now, if it is time; the next one waits twice as long.
     fn attempt(&mut self, now: Moment, target: &Target) -> Option<u32> {
         let attempt = self.attempts.entry(target.clone()).or_insert(Attempt { next: now, wait: RETRY_MIN, made: 0 });
@@ -101,7 +109,8 @@ impl Engine {
         }
         self.dialler.wanted_since.retain(|id, _| neighbours.contains(id));
         targets.extend(self.bootstrap_targets());
-        targets.extend(self.dead_target(now));
+        let dead = self.dead_target(now);
+        targets.extend(dead.inspect(|target| self.dialler.forget_wait(target)));
         let current: BTreeSet<Target> = targets.iter().cloned().collect();
         for target in targets {
             if let Some(attempt) = self.dialler.attempt(now, &target) {

@@ -42,8 +42,10 @@ const WRITER: usize = 2;
 const STREAMS_PER_PEER: usize = 2;
 /// Changes are gathered this long before readers are told.
 const GATHER: Duration = Duration::from_millis(20);
-/// The replica is written to disk at most this often.
+/// The replica is written to disk this often, if it changed ...
 const SAVE: Duration = Duration::from_secs(30);
+/// ... and this soon when pages came or went: a new member's address is worth more than a new figure in an old page.
+const SAVE_SOON: Duration = Duration::from_secs(2);
 /// Opening a stream on a live connection takes a round trip; a peer that does not answer is no link.
 const OPEN: Duration = Duration::from_secs(5);
 /// A peer dials only when it has no link to us. If it does while we hold a connection on which it was silent for this
@@ -99,7 +101,8 @@ pub(super) struct Task {
     side_tasks: JoinSet<()>,
     shown: u64,
     saved: u64,
-    next_save: Instant,
+    saved_pages: usize,
+    last_save: Instant,
 }
 
 impl Task {
@@ -111,6 +114,7 @@ impl Task {
         let epoch = disk::next_epoch(&config.state_dir, SystemTime::now())?;
         let dir = config.state_dir.clone();
         let pages = tokio::task::spawn_blocking(move || disk::load_pages(&dir)).await.unwrap_or_default();
+        let saved_pages = pages.len();
         let swarm = swarm::build(&config.signing, &config.listen)?;
         let mut control = swarm.behaviour().streams.new_control();
         let protocol = swarm::protocol(config.mesh)?;
@@ -150,7 +154,8 @@ impl Task {
             side_tasks: JoinSet::new(),
             shown: 0,
             saved: 0,
-            next_save: start + SAVE,
+            saved_pages,
+            last_save: start,
         })
     }
 
@@ -427,13 +432,13 @@ impl Task {
     }
 
     fn save_if_due(&mut self) {
-        if Instant::now() < self.next_save {
+        let pages = self.engine.replica().pages().len();
+        let wait = if pages == self.saved_pages { SAVE } else { SAVE_SOON };
+        if self.last_save.elapsed() < wait || self.saved == self.engine.version() {
             return;
         }
-        self.next_save = Instant::now() + SAVE;
-        if self.saved == self.engine.version() {
-            return;
-        }
+        self.last_save = Instant::now();
+        self.saved_pages = pages;
         self.saved = self.engine.version();
         let (dir, pages) = (self.state_dir.clone(), self.pages());
         self.side_tasks.spawn_blocking(move || save(&dir, &pages));
