@@ -1,0 +1,195 @@
+//! Who decides for a client, and which way the answer goes.
+//!
+//! The role stands in the name, never in the client's address: a resolver farm has many addresses and one cache, so a
+//! node that guessed its role from the address would refer resolvers that already follow its referral, and those take
+//! that very badly (lame for 15 minutes, or SERVFAIL). So:
+//!
+//! | asked for            | by a node that           | course                                                         |
+//! |----------------------|--------------------------|----------------------------------------------------------------|
+//! | `www.lb…`            | any                      | DNS-B: the best claimant's cut, or its addresses               |
+//! | `www.fra.lb…`        | serves the cut, or did   | DNS-LB: addresses from `fra`'s rows                            |
+//! | `www.fra.lb…`        | does not                 | parent: delegation                                             |
+//! | `www.fra.lb…`        | finds nobody serving it  | addresses from `fra`'s rows: an answer is right in every role  |
+//!
+//! **Invariant:** a node that serves a cut never refers for it. When in doubt, answer.
+
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+use ipnet::IpNet;
+
+use crate::claims::{block_around, host};
+use crate::snapshot::{CutRole, Place, Snapshot};
+use crate::steer::{Family, Pool, Ranking};
+use crate::wire_name::WireName;
+use crate::zone::Cut;
+use crate::{Claim, Label, Mode, Service, Standing};
+
+/// For whom an answer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    source: IpNet,
+    subnet: Option<IpNet>,
+}
+
+impl Client {
+    /// A resolver, and the client subnet that it sent (RFC 7871), if any. A subnet of length 0 says "do not use where
+    /// my client is", so it counts as none.
+    pub fn new(source: IpAddr, subnet: Option<IpNet>) -> Self {
+        Self { source: host(source), subnet: subnet.map(|net| net.trunc()).filter(|net| net.prefix_len() > 0) }
+    }
+
+    /// What the claims are asked for.
+    pub fn net(&self) -> IpNet {
+        self.subnet.unwrap_or(self.source)
+    }
+}
+
+impl From<IpAddr> for Client {
+    fn from(source: IpAddr) -> Self {
+        Self::new(source, None)
+    }
+}
+
+/// Which way an answer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A CNAME into the cut; with the addresses, if the node itself serves that cut.
+    Refer {
+        /// Whose cut.
+        cut: Label,
+        /// As what the asked node serves it, if it does.
+        serves: Option<CutRole>,
+    },
+    /// Addresses at once, as DNS-B.
+    Answer(Direct),
+    /// Addresses, as a server of the cut.
+    Serve(CutRole),
+    /// The NS records of the cut: its servers are to be asked.
+    Delegate,
+}
+
+/// Why a DNS-B answers at once instead of referring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direct {
+    /// Nobody claims the client, so the asked node's own rows decide.
+    Unclaimed,
+    /// The service says so.
+    Mode,
+    /// The resolver sent its client's subnet: it is not itself near the claimant.
+    Subnet,
+    /// A CNAME may not stand at the apex of a zone.
+    Apex,
+    /// The claimant has no cut in this zone, or the name would be too long in it.
+    NoCut,
+}
+
+/// Who decides for a client, and which way: all but the servers.
+pub(crate) struct Course<'s> {
+    pub(crate) pool: &'s Pool,
+    pub(crate) decider: Label,
+    pub(crate) claim: Option<&'s Claim>,
+    pub(crate) way: Way,
+    pub(crate) cut: Option<&'s Cut>,
+    /// The prefix length for which the answer holds (RFC 7871).
+    pub(crate) scope: u8,
+    /// By whom the clients are told apart when servers share them.
+    share: IpNet,
+}
+
+/// What a node does with a question for a service's addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<'s> {
+    /// The service.
+    pub service: &'s Service,
+    /// The node whose measurements decide.
+    pub decider: Label,
+    /// The claim that won, if the node was asked as DNS-B and somebody claims the client.
+    pub claim: Option<&'s Claim>,
+    /// Which way the answer goes.
+    pub way: Way,
+    /// The servers in order, with reasons.
+    pub ranking: Ranking<'s>,
+}
+
+/// Decides for a client as the node `as_node` would. Nothing: no service has that name, in the zone or in a cut.
+pub fn decide<'s>(
+    snapshot: &'s Snapshot,
+    as_node: &Label,
+    name: &Name,
+    family: Family,
+    client: IpAddr,
+) -> Option<Decision<'s>> {
+    let name = WireName::new(name);
+    let place = snapshot.place(&name)?;
+    let content = place.zone.names.get(name.slice(0, place.own))?;
+    let pool = snapshot.pool(*content)?;
+    let course = course(snapshot, as_node, &place, pool, client.into());
+    Some(Decision {
+        service: pool.service(),
+        ranking: course.rank(family),
+        decider: course.decider,
+        claim: course.claim,
+        way: course.way,
+    })
+}
+
+/// The course for a service at a place.
+pub(crate) fn course<'s>(
+    snapshot: &'s Snapshot,
+    who: &Label,
+    place: &Place<'s>,
+    pool: &'s Pool,
+    client: Client,
+) -> Course<'s> {
+    let Some(cut) = place.cut else {
+        return as_dns_b(snapshot, who, place, pool, client);
+    };
+    Course {
+        pool,
+        decider: cut.label.clone(),
+        claim: None,
+        way: snapshot.role(who, cut).map_or(Way::Delegate, Way::Serve),
+        cut: Some(cut),
+        scope: 0,
+        share: client.source,
+    }
+}
+
+fn as_dns_b<'s>(snapshot: &'s Snapshot, who: &Label, place: &Place<'s>, pool: &'s Pool, client: Client) -> Course<'s> {
+    let claim =
+        snapshot.claims().best(client.net(), |claim| standing(snapshot, claim).is_some_and(Standing::takes_referrals));
+    let cut = claim
+        .and_then(|claim| place.zone.cuts.get(claim.node.as_str().as_bytes()))
+        .filter(|cut| !cut.nameservers.is_empty() && pool.name_below(&cut.apex).is_some());
+    let way = match (claim, cut) {
+        (None, _) => Way::Answer(Direct::Unclaimed),
+        (Some(_), _) if client.subnet.is_some() => Way::Answer(Direct::Subnet),
+        (Some(_), _) if pool.service().mode == Mode::Answer => Way::Answer(Direct::Mode),
+        (Some(_), _) if place.own == 0 => Way::Answer(Direct::Apex),
+        (Some(_), None) => Way::Answer(Direct::NoCut),
+        (Some(_), Some(cut)) => Way::Refer { cut: cut.label.clone(), serves: snapshot.role(who, cut) },
+    };
+    let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim));
+    Course {
+        pool,
+        decider: claim.map_or(who, |claim| &claim.node).clone(),
+        claim,
+        cut: cut.filter(|_| matches!(way, Way::Refer { .. })),
+        way,
+        scope,
+        // All clients of a block get one answer, because a resolver will give all of them the one that it holds.
+        share: client.subnet.map_or(client.source, |subnet| block_around(subnet, scope)),
+    }
+}
+
+/// How the mesh sees the node that made a claim.
+pub(crate) fn standing(snapshot: &Snapshot, claim: &Claim) -> Option<Standing> {
+    snapshot.node(claim.node.as_str()).map(|node| node.standing)
+}
+
+impl<'s> Course<'s> {
+    pub(crate) fn rank(&self, family: Family) -> Ranking<'s> {
+        self.pool.rank(&self.decider, family, self.share)
+    }
+}

@@ -1,0 +1,285 @@
+//! Why an answer is what it is.
+//!
+//! The explanation runs the very functions that answer a packet and writes down what they said, so it cannot drift from
+//! what a resolver gets. It holds everything that an operator needs to disagree with it: the claims that lost and why,
+//! every server with its measurement, age and reason, the records, and one plain sentence.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, Record, RecordType};
+use serde::Serialize;
+
+use crate::answer::{Question, Reply, answer_as};
+use crate::claims::host;
+use crate::decide::{Client, Course, Direct, Way, course, standing};
+use crate::snapshot::{CutRole, Snapshot};
+use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
+use crate::wire_name::{WireName, plain};
+use crate::{Claim, Label, RowState, Standing};
+
+/// Why a resolver gets what it gets. `Display` makes a page for people of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The name asked for.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub qtype: String,
+    /// Who asks.
+    pub from: IpAddr,
+    /// The node that is asked.
+    pub at: Label,
+    /// The number of the snapshot that it answers from.
+    pub snapshot: u64,
+    /// The service, if the name is one's, or stands for one in a cut.
+    pub service: Option<String>,
+    /// The claims whose prefix covers the asker, best first. Empty inside a cut: there the name decides.
+    pub claims: Vec<ClaimLine>,
+    /// The node whose measurements decide.
+    pub decided_by: Option<Label>,
+    /// The servers, those of the answer first.
+    pub servers: Vec<ServerLine>,
+    /// The response code.
+    pub code: String,
+    /// Whether the answer is authoritative.
+    pub authoritative: bool,
+    /// The answer section.
+    pub answer: Vec<String>,
+    /// The authority section.
+    pub authority: Vec<String>,
+    /// The additional section.
+    pub additional: Vec<String>,
+    /// It all in one sentence or two.
+    pub why: String,
+}
+
+/// A claim that covers the asker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClaimLine {
+    /// What it covers.
+    pub prefix: String,
+    /// Who made it.
+    pub node: Label,
+    /// The lower the better.
+    pub preference: u16,
+    /// How the mesh sees the node.
+    pub standing: Option<Standing>,
+    /// Did it win?
+    pub won: bool,
+    /// Why it won or lost.
+    pub why: String,
+}
+
+/// A server of the service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerLine {
+    /// Is it in the answer?
+    pub chosen: bool,
+    /// Its id.
+    pub id: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its weight.
+    pub weight: u16,
+    /// What the deciding node sees.
+    pub state: RowState,
+    /// Round-trip time in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Share of probes lost.
+    pub loss: Option<f32>,
+    /// Age of the measurement in seconds.
+    pub age_s: Option<f64>,
+    /// Why it stands where it does.
+    pub reason: String,
+}
+
+/// Explains what `as_node` would answer to `from`. `now` is on the clock of the rows' `as_of`.
+pub fn explain(
+    snapshot: &Snapshot,
+    as_node: &Label,
+    name: &Name,
+    qtype: RecordType,
+    from: IpAddr,
+    now: Duration,
+) -> Explanation {
+    let mut name = name.clone();
+    name.set_fqdn(true);
+    let reply = answer_as(snapshot, as_node, &Question::new(name.clone(), qtype, from));
+    let course = course_of(snapshot, as_node, &name, from);
+    let ranking = course.as_ref().map(|course| course.rank(Family::of_type(qtype).unwrap_or(Family::V4)));
+    let text = |records: &[Record]| records.iter().map(ToString::to_string).collect();
+    Explanation {
+        qtype: qtype.to_string(),
+        from,
+        at: as_node.clone(),
+        snapshot: snapshot.serial(),
+        service: course.as_ref().map(|course| plain(&course.pool.service().name)),
+        claims: course.as_ref().map_or_else(Vec::new, |course| claims(snapshot, course, from)),
+        decided_by: course.as_ref().map(|course| course.decider.clone()),
+        servers: ranking.iter().flat_map(|ranking| &ranking.servers).map(|server| line(server, now)).collect(),
+        code: code(reply.code),
+        authoritative: reply.authoritative,
+        answer: text(&reply.answers),
+        authority: text(&reply.authorities),
+        additional: text(&reply.additionals),
+        why: why(snapshot, as_node, &name, from, &reply, course.as_ref(), ranking.as_ref()),
+        name: plain(&name),
+    }
+}
+
+fn course_of<'s>(snapshot: &'s Snapshot, as_node: &Label, name: &Name, from: IpAddr) -> Option<Course<'s>> {
+    let path = WireName::new(name);
+    let place = snapshot.place(&path)?;
+    let content = place.zone.names.get(path.slice(0, place.own))?;
+    let pool = snapshot.pool(*content)?;
+    Some(course(snapshot, as_node, &place, pool, Client::from(from)))
+}
+
+/// The claims that cover the asker, with what became of each.
+fn claims(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr) -> Vec<ClaimLine> {
+    if matches!(course.way, Way::Serve(_) | Way::Delegate) {
+        return Vec::new();
+    }
+    let covering = snapshot.claims().covering(host(from));
+    covering.into_iter().flatten().map(|claim| claim_line(snapshot, course, claim)).collect()
+}
+
+fn claim_line(snapshot: &Snapshot, course: &Course<'_>, claim: &Claim) -> ClaimLine {
+    let standing = standing(snapshot, claim);
+    let won = course.claim == Some(claim);
+    let why = match (course.claim, standing) {
+        _ if won => "wins: longest prefix, then lowest preference, then name".to_owned(),
+        (_, Some(standing)) if !standing.takes_referrals() => format!("not used: {} is {standing}", claim.node),
+        (Some(best), _) if best.prefix != claim.prefix => format!("a longer prefix wins: {}", best.prefix),
+        (Some(best), _) if best.preference != claim.preference => format!("{} has the lower preference", best.node),
+        (Some(best), _) => format!("same preference as {}, whose name comes first", best.node),
+        (None, _) => "not used".to_owned(),
+    };
+    ClaimLine {
+        prefix: claim.prefix.to_string(),
+        node: claim.node.clone(),
+        preference: claim.preference,
+        standing,
+        won,
+        why,
+    }
+}
+
+fn line(ranked: &Ranked<'_>, now: Duration) -> ServerLine {
+    let seen = ranked.seen;
+    let detail = seen.map_or("", |seen| seen.why.as_str());
+    ServerLine {
+        chosen: ranked.reason.is_chosen(),
+        id: ranked.server.id.clone(),
+        address: ranked.server.address,
+        weight: ranked.server.weight,
+        state: seen.map_or(RowState::Unknown, |seen| seen.state),
+        rtt_ms: seen.and_then(|seen| seen.rtt).map(|rtt| rtt.as_secs_f64() * 1000.0),
+        loss: seen.map(|seen| seen.loss),
+        age_s: seen.map(|seen| now.saturating_sub(seen.as_of).as_secs_f64()),
+        reason: match detail {
+            "" => ranked.reason.to_string(),
+            detail => format!("{} ({detail})", ranked.reason),
+        },
+    }
+}
+
+/// The whole story in a sentence or two.
+fn why(
+    snapshot: &Snapshot,
+    as_node: &Label,
+    name: &Name,
+    from: IpAddr,
+    reply: &Reply,
+    course: Option<&Course<'_>>,
+    ranking: Option<&Ranking<'_>>,
+) -> String {
+    let name = plain(name);
+    let Some(course) = course else {
+        return without_service(&name, reply);
+    };
+    let decider = &course.decider;
+    let claimed = course.claim.map_or(String::new(), |claim| {
+        format!("{from} lies in {}, which {} claims with preference {}", claim.prefix, claim.node, claim.preference)
+    });
+    let way = match &course.way {
+        Way::Refer { cut, serves: None } => {
+            format!("{claimed}; so {as_node} refers the resolver to {cut}'s cut, where {cut} or its backup answers")
+        }
+        Way::Refer { serves: Some(CutRole::Own), .. } => {
+            format!("{claimed}; that is {as_node}'s own cut, so the addresses come in the same answer")
+        }
+        Way::Refer { cut, serves: Some(_) } => {
+            format!("{claimed}; {as_node} serves {cut}'s cut itself, so the addresses come in the same answer")
+        }
+        Way::Answer(Direct::Unclaimed) => {
+            let lost = !snapshot.claims().covering(host(from)).is_empty();
+            let nobody = if lost { "every node that claims it is away" } else { "nobody claims it" };
+            format!("{from}: {nobody}, so {as_node} answers at once from its own measurements")
+        }
+        Way::Answer(Direct::Mode) => format!("{claimed}; the service is answered at once, in mode \"answer\""),
+        Way::Answer(Direct::Subnet) => format!("{claimed}; the client's subnet came along, so it is answered at once"),
+        Way::Answer(Direct::Apex) => {
+            format!("{claimed}; {name} is the apex of a zone, where no CNAME may stand, so it is answered at once")
+        }
+        Way::Answer(Direct::NoCut) => {
+            format!("{claimed}; but {decider} has no cut here that could be asked, so it is answered at once")
+        }
+        Way::Serve(CutRole::Own) => format!("{name} lies in the cut of {decider}, which is {as_node}'s own"),
+        Way::Serve(CutRole::Backup) => format!("{name} lies in the cut of {decider}, for which {as_node} is a backup"),
+        Way::Serve(CutRole::Orphan) => format!(
+            "{name} lies in the cut of {decider}, which no node that is up serves, so {as_node} answers from {decider}'s \
+             last measurements"
+        ),
+        Way::Delegate => format!("{name} lies in the cut of {decider}, so {as_node} names the servers of that cut"),
+    };
+    match ranking.map(|ranking| seen_by(decider, ranking)) {
+        Some(seen) => format!("{way}. {seen}"),
+        None => format!("{way}."),
+    }
+}
+
+/// What the deciding node's measurements said.
+fn seen_by(decider: &Label, ranking: &Ranking<'_>) -> String {
+    let chosen: Vec<String> = ranking.chosen().map(with_rtt).collect();
+    let ids = chosen.join(" and ");
+    let unmeasured = ranking.servers.iter().all(|ranked| ranked.seen.is_none());
+    match ranking.chosen().next().map(|first| &first.reason) {
+        None => "The service has no server of that address family.".to_owned(),
+        Some(Reason::FailOpen) if unmeasured => {
+            format!("{decider} has measured none of the servers yet, so the answer gives {ids} unmeasured.")
+        }
+        Some(Reason::FailOpen) => format!("{decider} sees no server up, so the answer gives {ids} all the same."),
+        Some(Reason::Shared { .. }) => format!("Seen from {decider}, several are near; this client gets {ids}."),
+        Some(_) => format!("Seen from {decider}, the nearest is {ids}."),
+    }
+}
+
+fn with_rtt(ranked: &Ranked<'_>) -> String {
+    match ranked.seen.and_then(|seen| seen.rtt) {
+        Some(rtt) => format!("{} ({})", ranked.server.id, Millis(rtt)),
+        None => ranked.server.id.clone(),
+    }
+}
+
+fn without_service(name: &str, reply: &Reply) -> String {
+    match (reply.code, reply.kind) {
+        (ResponseCode::Refused, _) => format!("{name} is in no zone of the mesh."),
+        (ResponseCode::NXDomain, _) => format!("There is no service at {name}, and no name below it."),
+        (_, crate::Kind::Negative) => format!("{name} exists, but has no records of that type."),
+        (_, crate::Kind::Delegation) => format!("{name} lies in a cut of which other nodes are the servers."),
+        _ => format!("{name} is a name of the mesh itself: its zones, cuts and name servers."),
+    }
+}
+
+/// A response code as `dig` writes it.
+fn code(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::NoError => "NOERROR".to_owned(),
+        ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        other => format!("{other:?}").to_uppercase(),
+    }
+}

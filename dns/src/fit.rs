@@ -1,0 +1,59 @@
+//! What is left out when a reply does not fit.
+//!
+//! Whole RRsets go or stay: a part of one would be cached as all of it (RFC 2181 section 5). Records that only save the
+//! resolver a question (the name servers beside a CNAME) go first and silently. What the reply cannot do without goes
+//! with TC set, so that the resolver asks again by TCP: the answer itself, and the glue of a delegation (RFC 9471).
+
+use hickory_proto::rr::{RData, Record};
+
+use crate::{Kind, Reply};
+
+/// Octets of a record beside its name and data: type, class, TTL, length (RFC 1035 section 4.1.3).
+const RECORD_HEAD: usize = 10;
+
+/// More than any record that a reply of ours can hold has as data, for types not counted below.
+const LARGE_DATA: usize = 600;
+
+/// Shortens a reply until `fits` says so. Returns whether TC is to be set.
+pub(crate) fn fit(reply: &mut Reply, fits: impl Fn(&Reply) -> bool) -> bool {
+    if fits(reply) {
+        return false;
+    }
+    // Name servers that were asked for, or delegated to, are of no use without their addresses.
+    let needs_glue = matches!(reply.kind, Kind::Delegation | Kind::Zone) && !reply.additionals.is_empty();
+    reply.additionals.clear();
+    if needs_glue {
+        if !fits(reply) {
+            reply.answers.clear();
+            reply.authorities.clear();
+        }
+        return true;
+    }
+    if !reply.answers.is_empty() {
+        // Name servers and glue go together: in-zone name servers without glue make every resolver give up.
+        reply.authorities.clear();
+        if fits(reply) {
+            return false;
+        }
+    }
+    reply.answers.clear();
+    reply.authorities.clear();
+    true
+}
+
+/// No encoding of these sections is longer, whatever the compression does.
+pub(crate) fn upper_bound(reply: &Reply) -> usize {
+    let sections = [&reply.answers, &reply.authorities, &reply.additionals];
+    sections.into_iter().flatten().map(record_bound).sum()
+}
+
+fn record_bound(record: &Record) -> usize {
+    let data = match &record.data {
+        RData::A(_) => 4,
+        RData::AAAA(_) => 16,
+        RData::NS(name) => name.0.len() + 1,
+        RData::CNAME(name) => name.0.len() + 1,
+        _ => LARGE_DATA,
+    };
+    record.name.len() + 1 + RECORD_HEAD + data
+}

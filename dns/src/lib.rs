@@ -1,0 +1,51 @@
+//! The answers: from what a node knows to the bytes of a DNS reply.
+//!
+//! The crate knows nothing of how nodes tell each other things. It takes a [`World`], which is plain data, lays it out
+//! as a [`Snapshot`], and answers from that.
+//!
+//! ```text
+//!   World ──build──▶ Snapshot ◀──────────────┐ one load per packet
+//!                                            │
+//!   UDP, TCP ─▶ front ─▶ Handler ─▶ answer ──┴─▶ place in zone or cut ─▶ course (claims) ─▶ ranking (steer)
+//!                           │                                              └── the same ──▶ explain
+//!                           ├─ fit: what is left out when space is short
+//!                           └─ Counters
+//! ```
+//!
+//! **Invariant:** everything but the fronts ([`serve`]) and the counters is a function of its arguments: no clock, no
+//! randomness, no I/O.
+
+mod answer;
+mod claims;
+mod counters;
+mod decide;
+mod edns;
+mod explain;
+mod explain_page;
+mod fit;
+mod handler;
+mod label;
+mod problem;
+mod records;
+mod serve;
+mod snapshot;
+mod steer;
+mod tcp;
+mod udp;
+mod wire_name;
+mod world;
+mod zone;
+
+pub use answer::{Kind, Question, Reply, answer};
+pub use counters::{Counters, Counts};
+pub use decide::{Client, Decision, Direct, Way, decide};
+pub use edns::LARGEST_UDP;
+pub use explain::{ClaimLine, Explanation, ServerLine, explain};
+pub use handler::Handler;
+pub use label::{LONGEST_LABEL, Label, LabelError};
+pub use problem::Problem;
+pub use records::{MOST_ADDRESSES, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL, NEGATIVE_TTL, REFERRAL_TTL};
+pub use serve::{Front, serve};
+pub use snapshot::{CutRole, Snapshot};
+pub use steer::{Family, Ranked, Ranking, Reason, Seen};
+pub use world::{Claim, Mode, Node, Row, RowState, Server, Service, Standing, World, Zone};

@@ -1,0 +1,67 @@
+//! The fronts: sockets in, sockets out, and a stop that loses no question.
+//!
+//! Why not hickory's own `Server`: its stop aborts what is on its way (a question already in the socket's buffer, a
+//! reply not yet written), it takes any number of idle TCP connections, and it spends a task, a channel and a zeroed
+//! buffer of 4 KiB on each datagram. It can still carry the same [`Handler`] for DoT, DoH and DoQ.
+//!
+//! **Bind one UDP socket per address.** A socket on a wildcard address answers from whichever address the route back
+//! prefers; where that is not the one that was asked, resolvers throw the answer away. Several sockets on one address
+//! (`SO_REUSEPORT`) are served in parallel, one task each.
+
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::{Handler, tcp, udp};
+
+/// A running server. Dropping it ends it at once; [`Front::stop`] ends it well.
+#[must_use = "dropping the front ends it"]
+pub struct Front {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Answers on the sockets until told to stop. Must be called within a tokio runtime.
+pub fn serve(handler: Handler, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) -> Front {
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for socket in udp {
+        if socket.local_addr().is_ok_and(|address| address.ip().is_unspecified()) {
+            info!(
+                "a UDP socket is bound to all addresses: on a machine with several, answers may leave from another \
+                 than was asked. List them one by one in dns.listen then"
+            );
+        }
+        tasks.spawn(udp::run(socket, handler.clone(), stopped.clone()));
+    }
+    for listener in tcp {
+        tasks.spawn(tcp::run(listener, handler.clone(), stopped.clone(), tcp::LIMITS));
+    }
+    Front { stop, tasks }
+}
+
+impl Front {
+    /// Takes no more questions, answers those that are already here, and closes the sockets.
+    pub async fn stop(mut self) {
+        // Nobody listening means that all fronts have ended already.
+        let _ = self.stop.send(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                warn!(%error, "a DNS front did not end well");
+            }
+        }
+    }
+}
+
+/// After the stop, whatever has not come within this was not on its way. The runtime learns that a socket is readable
+/// only when it next looks, so asking without any wait would miss what is already in the socket's buffer.
+pub(crate) const LAST_CALL: Duration = Duration::from_millis(20);
+
+/// Waits for the stop.
+pub(crate) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    // An error says that the front is gone, which is a stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,281 @@
+//! A world, laid out for answering.
+//!
+//! **Invariant:** a packet is answered from one snapshot from start to end, and a snapshot never changes. The next one
+//! is built aside and takes its place at once. Rejected: tables with locks, where one answer could mix the claims of
+//! one moment with the servers of another and nobody could later say from what it was made.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+
+use crate::claims::Claims;
+use crate::label::NAMESERVER_PREFIX;
+use crate::records::MOST_ADDRESSES;
+use crate::steer::{Pool, Seen};
+use crate::wire_name::WireName;
+use crate::zone::{Content, Cut, ZoneData, node};
+use crate::{Claim, Label, Node, Problem, Row, Service, World, Zone};
+
+/// One state of the world, immutable and numbered.
+pub struct Snapshot {
+    serial: u64,
+    zone_serial: u32,
+    me: Label,
+    lingering: Vec<Label>,
+    /// Sorted by name.
+    nodes: Vec<Node>,
+    claims: Claims,
+    pools: Vec<Pool>,
+    zones: HashMap<Box<[u8]>, ZoneData>,
+    /// Most labels of any zone's name: longer suffixes need not be looked up.
+    deepest_zone: usize,
+}
+
+/// As what a node answers for a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CutRole {
+    /// It is its own cut.
+    Own,
+    /// It volunteered as a backup, or did until recently.
+    Backup,
+    /// It is nobody's any more: whoever is asked answers.
+    Orphan,
+}
+
+/// Where a name lies.
+pub(crate) struct Place<'s> {
+    pub(crate) zone: &'s ZoneData,
+    /// The cut at or above the name.
+    pub(crate) cut: Option<&'s Cut>,
+    /// How many labels of the name stand before the apex of the cut, or of the zone outside of cuts.
+    pub(crate) own: usize,
+}
+
+impl Snapshot {
+    /// Lays out a world. What does not fit together is left out and named in the problems; there is always a snapshot.
+    pub fn build(world: World) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let nodes = nodes_of(world.nodes, &world.me, &mut problems);
+        let mut this = Self {
+            serial: world.serial,
+            zone_serial: world.zone_serial,
+            me: world.me,
+            lingering: world.lingering,
+            claims: claims_of(world.claims, &nodes, &mut problems),
+            nodes,
+            pools: Vec::new(),
+            zones: HashMap::new(),
+            deepest_zone: 0,
+        };
+        let zone_names = this.add_zones(world.zones, &mut problems);
+        this.add_services(world.services, &mut problems);
+        this.add_cuts(&zone_names, &mut problems);
+        this.add_rows(world.rows);
+        (this, problems)
+    }
+
+    /// A snapshot without zones, which refuses everything: for the time before the first world is known.
+    pub fn empty(me: Label) -> Self {
+        Self::build(World::new(me)).0
+    }
+
+    /// The number of the world that this was built from.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The SOA serial of its zones.
+    pub fn zone_serial(&self) -> u32 {
+        self.zone_serial
+    }
+
+    /// The node that answers.
+    pub fn me(&self) -> &Label {
+        &self.me
+    }
+
+    /// Where a name lies, or nothing if it is in no zone of the mesh.
+    pub(crate) fn place(&self, name: &WireName) -> Option<Place<'_>> {
+        self.place_within(name, self.deepest_zone)
+    }
+
+    /// Where a name lies if only zones of at most so many labels are looked at.
+    pub(crate) fn place_within(&self, name: &WireName, most_labels: usize) -> Option<Place<'_>> {
+        let longest = name.labels().min(most_labels);
+        let (depth, zone) = (0..=longest).rev().find_map(|depth| {
+            // The root has no labels: its key is the empty slice, as `suffix(0)` is.
+            self.zones.get(name.suffix(depth)).map(|zone| (depth, zone))
+        })?;
+        let own = name.labels() - depth;
+        let cut = own.checked_sub(1).and_then(|first| zone.cuts.get(name.label(first)));
+        Some(Place { zone, cut, own: own - usize::from(cut.is_some()) })
+    }
+
+    /// As what the node answers for a cut; nothing: it is the parent, and delegates.
+    pub(crate) fn role(&self, who: &Label, cut: &Cut) -> Option<CutRole> {
+        if *who == cut.label {
+            return Some(CutRole::Own);
+        }
+        let lists_it = self.node(who.as_str()).is_some_and(|node| node.serves.contains(&cut.label));
+        if lists_it || (*who == self.me && self.lingering.contains(&cut.label)) {
+            return Some(CutRole::Backup);
+        }
+        cut.nameservers.is_empty().then_some(CutRole::Orphan)
+    }
+
+    /// A member by name.
+    pub(crate) fn node(&self, label: &str) -> Option<&Node> {
+        node(&self.nodes, label)
+    }
+
+    /// The node whose name server has this label (`ns-fra`).
+    pub(crate) fn nameserver(&self, label: &[u8]) -> Option<&Node> {
+        let label = std::str::from_utf8(label).ok()?;
+        self.node(label.strip_prefix(NAMESERVER_PREFIX)?)
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) fn pool(&self, content: Content) -> Option<&Pool> {
+        match content {
+            Content::Service(at) => self.pools.get(at),
+            Content::Between => None,
+        }
+    }
+
+    /// Returns the names of the zones.
+    fn add_zones(&mut self, zones: Vec<Zone>, problems: &mut Vec<Problem>) -> Vec<WireName> {
+        let mut names: Vec<WireName> = Vec::new();
+        for mut zone in zones {
+            zone.apex.set_fqdn(true);
+            let name = WireName::new(&zone.apex);
+            if self.zones.contains_key(name.all()) {
+                problems.push(Problem::ZoneTwice(zone.apex));
+                continue;
+            }
+            let data = ZoneData::new(&zone, self.zone_serial, &self.nodes, problems);
+            self.zones.insert(name.all().into(), data);
+            self.deepest_zone = self.deepest_zone.max(name.labels());
+            names.push(name);
+        }
+        // A zone within a zone: the names between them are there, though empty.
+        for name in &names {
+            if let Some(parent) = self.zone_above(name) {
+                parent.add_between(name);
+            }
+        }
+        names
+    }
+
+    /// The closest zone that a name lies strictly below.
+    fn zone_above(&mut self, name: &WireName) -> Option<&mut ZoneData> {
+        let depth = (0..name.labels()).rev().find(|depth| self.zones.contains_key(name.suffix(*depth)))?;
+        self.zones.get_mut(name.suffix(depth))
+    }
+
+    fn add_services(&mut self, services: Vec<Service>, problems: &mut Vec<Problem>) {
+        for mut service in services {
+            service.name.set_fqdn(true);
+            let name = WireName::new(&service.name);
+            let Some(place) = self.place(&name) else {
+                problems.push(Problem::ServiceOutside(service.name));
+                continue;
+            };
+            let own = place.own;
+            if (0..own).any(|at| name.label(at) == b"*") {
+                problems.push(Problem::Wildcard(service.name));
+            } else if own > 0 && name.label(own - 1).starts_with(NAMESERVER_PREFIX.as_bytes()) {
+                problems.push(Problem::ServiceOnNameserver(service.name));
+            } else if matches!(place.zone.names.get(name.slice(0, own)), Some(Content::Service(_))) {
+                problems.push(Problem::ServiceTwice(service.name));
+            } else {
+                let zone = name.suffix(name.labels() - own).to_vec();
+                let before = Name::from_labels(service.name.iter().take(own)).unwrap_or_default();
+                if let Some(zone) = self.zones.get_mut(zone.as_slice()) {
+                    zone.add_service(&name, self.pools.len());
+                }
+                self.pools.push(Pool::new(service, before, problems));
+            }
+        }
+    }
+
+    fn add_cuts(&mut self, zone_names: &[WireName], problems: &mut Vec<Problem>) {
+        let mut labels: BTreeSet<Label> = self.nodes.iter().map(|node| node.label.clone()).collect();
+        labels.extend(self.nodes.iter().flat_map(|node| node.serves.iter().cloned()));
+        labels.extend(self.lingering.iter().cloned());
+        labels.insert(self.me.clone());
+        for name in zone_names {
+            let below: Vec<WireName> = zone_names
+                .iter()
+                .filter(|other| other.labels() > name.labels() && other.suffix(name.labels()) == name.all())
+                .cloned()
+                .collect();
+            if let Some(zone) = self.zones.get_mut(name.all()) {
+                zone.add_cuts(&labels, &self.nodes, &below, self.zone_serial, problems);
+            }
+        }
+    }
+
+    /// Puts each row beside its server. Rows of services or servers that are not in the catalogue are left out
+    /// silently: rows and catalogue travel apart, so that is the usual state of things for a moment.
+    fn add_rows(&mut self, rows: Vec<Row>) {
+        let mut places: HashMap<Box<[u8]>, usize> = HashMap::new();
+        for (at, pool) in self.pools.iter().enumerate() {
+            places.insert(WireName::new(&pool.service().name).all().into(), at);
+        }
+        for row in rows {
+            let Some(at) = places.get(WireName::new(&row.service).all()) else { continue };
+            let seen = Seen { state: row.state, rtt: row.rtt, loss: row.loss, as_of: row.as_of, why: row.why };
+            self.pools[*at].see(row.node, &row.server, seen);
+        }
+    }
+}
+
+/// Sorts nodes by name, each once, with each address once.
+fn nodes_of(mut nodes: Vec<Node>, me: &Label, problems: &mut Vec<Problem>) -> Vec<Node> {
+    nodes.sort_by(|a, b| a.label.cmp(&b.label));
+    nodes.dedup_by(|later, first| {
+        let twice = later.label == first.label;
+        if twice {
+            problems.push(Problem::NodeTwice(later.label.clone()));
+        }
+        twice
+    });
+    for node in &mut nodes {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in node.addresses.iter().map(IpAddr::to_canonical) {
+            if !addresses.contains(&address) && addresses.len() < MOST_ADDRESSES {
+                addresses.push(address);
+            }
+        }
+        node.addresses = addresses;
+    }
+    for node in nodes.iter().filter(|node| node.addresses.is_empty()) {
+        problems.push(Problem::NodeWithoutAddress(node.label.clone()));
+    }
+    if node(&nodes, me.as_str()).is_none() {
+        problems.push(Problem::MeMissing(me.clone()));
+    }
+    nodes
+}
+
+/// Keeps the claims of known nodes.
+fn claims_of(claims: Vec<Claim>, nodes: &[Node], problems: &mut Vec<Problem>) -> Claims {
+    let mut strangers: BTreeMap<Label, usize> = BTreeMap::new();
+    let known = claims
+        .into_iter()
+        .filter(|claim| {
+            let known = node(nodes, claim.node.as_str()).is_some();
+            if !known {
+                *strangers.entry(claim.node.clone()).or_default() += 1;
+            }
+            known
+        })
+        .collect();
+    problems.extend(strangers.into_iter().map(|(node, count)| Problem::ClaimsOfStrangers(node, count)));
+    Claims::new(known)
+}

@@ -1,0 +1,92 @@
+//! The UDP front: one task per socket, one packet after the other.
+//!
+//! An answer takes a few microseconds and never waits, so a task per packet would cost more than the answer. What comes
+//! faster than it is answered waits in the socket's buffer, whose size is the only queue there is, and is lost beyond.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use hickory_server::net::xfer::Protocol;
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{debug, error};
+
+use crate::Handler;
+use crate::serve::{LAST_CALL, told_to_stop};
+
+/// Longer datagrams are cut, and then not understood: no question with its options comes near it.
+const LONGEST_QUERY: usize = 4096;
+
+/// Packets answered before other tasks of the same thread get their turn.
+const BURST: usize = 64;
+
+/// Packets answered after the stop. More than a socket's buffer holds, so that only a flood reaches the bound.
+const MOST_LATE: usize = 16 * 1024;
+
+/// After so many failed receptions in a row the socket is given up: it does not come back.
+const MOST_FAILURES: usize = 1000;
+
+/// Answers until stopped, then what is still in the socket's buffer.
+pub(crate) async fn run(socket: UdpSocket, handler: Handler, mut stop: watch::Receiver<bool>) {
+    let mut buffer = vec![0; LONGEST_QUERY];
+    let mut failures = 0;
+    let mut stopped = pin!(told_to_stop(&mut stop));
+    while failures < MOST_FAILURES {
+        tokio::select! {
+            biased;
+            () = &mut stopped => {
+                last_call(&socket, &handler, &mut buffer).await;
+                return;
+            }
+            received = socket.recv_from(&mut buffer) => match received {
+                Ok((length, source)) => {
+                    failures = 0;
+                    reply(&socket, &handler, &buffer[..length], source).await;
+                    burst(&socket, &handler, &mut buffer).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    debug!(%error, "receiving a UDP packet failed");
+                }
+            },
+        }
+    }
+    error!(failures, "a UDP socket receives nothing but errors: its address is no longer answered for");
+}
+
+/// Answers what came before the stop, or together with it.
+async fn last_call(socket: &UdpSocket, handler: &Handler, buffer: &mut [u8]) {
+    for _ in 0..MOST_LATE {
+        match timeout(LAST_CALL, socket.recv_from(buffer)).await {
+            Ok(Ok((length, source))) => reply(socket, handler, &buffer[..length], source).await,
+            Ok(Err(error)) => debug!(%error, "receiving a UDP packet failed"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Answers what is known to be here, without a turn of the runtime for each.
+async fn burst(socket: &UdpSocket, handler: &Handler, buffer: &mut [u8]) {
+    for _ in 0..BURST {
+        match socket.try_recv_from(buffer) {
+            Ok((length, source)) => reply(socket, handler, &buffer[..length], source).await,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => debug!(%error, "receiving a UDP packet failed"),
+        }
+    }
+}
+
+async fn reply(socket: &UdpSocket, handler: &Handler, packet: &[u8], source: SocketAddr) {
+    // Nothing listens on port 0: such a source is forged or broken.
+    if source.port() == 0 {
+        return;
+    }
+    let Some(reply) = handler.respond(packet, source, Protocol::Udp) else {
+        return;
+    };
+    if let Err(error) = socket.send_to(&reply, source).await {
+        debug!(%source, %error, "sending a UDP reply failed");
+    }
+}

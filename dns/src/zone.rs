@@ -1,0 +1,181 @@
+//! A mesh zone and the cuts below it, laid out for look-up.
+//!
+//! ```text
+//!   lb.example.com            the mesh zone: SOA, NS ns-fra ns-nyc
+//!   ├── ns-fra, ns-nyc        the name servers' addresses
+//!   ├── www                   a service
+//!   └── fra                   the cut of node fra, a zone of its own: SOA, NS ns-fra.fra ns-nyc.fra
+//!       ├── ns-fra, ns-nyc    the same name servers, named inside the cut, so that their glue is always taken
+//!       └── www               the same service, answered as DNS-LB
+//! ```
+//!
+//! Every cut holds the same names as its zone, so there is one table of names for all of them, keyed by the part in
+//! front of the apex. **Invariant:** a cut exists only where no service and no mesh zone has its name; the catalogue is
+//! the operators' word, a node name is not.
+
+use std::collections::{BTreeSet, HashMap};
+
+use hickory_proto::rr::{Name, Record};
+
+use crate::records::{self, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL};
+use crate::wire_name::WireName;
+use crate::{Label, Node, Problem, Zone};
+
+/// A mesh zone.
+pub(crate) struct ZoneData {
+    pub(crate) apex: Name,
+    /// Labels of the apex.
+    pub(crate) depth: usize,
+    pub(crate) soa: Record,
+    pub(crate) nameservers: Vec<Record>,
+    pub(crate) glue: Vec<Record>,
+    /// What stands at the names below the apex, and in each cut, by the labels in front of it.
+    pub(crate) names: HashMap<Box<[u8]>, Content>,
+    /// The cuts by label.
+    pub(crate) cuts: HashMap<Box<[u8]>, Cut>,
+}
+
+/// What stands at a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A service: its place in the snapshot's list.
+    Service(usize),
+    /// Nothing, but there are names below (an empty non-terminal).
+    Between,
+}
+
+/// A node's own zone below a mesh zone.
+pub(crate) struct Cut {
+    /// The node's name.
+    pub(crate) label: Label,
+    pub(crate) apex: Name,
+    pub(crate) soa: Record,
+    /// The servers that are there now; empty when none is, and then the parent answers for them.
+    pub(crate) nameservers: Vec<Record>,
+    pub(crate) glue: Vec<Record>,
+}
+
+/// Finds the nodes by name; the list is sorted.
+pub(crate) fn node<'n>(nodes: &'n [Node], label: &str) -> Option<&'n Node> {
+    nodes.binary_search_by(|node| node.label.as_str().cmp(label)).ok().map(|at| &nodes[at])
+}
+
+impl ZoneData {
+    /// A zone without names and cuts.
+    pub(crate) fn new(zone: &Zone, serial: u32, nodes: &[Node], problems: &mut Vec<Problem>) -> Self {
+        let servers = nameservers_of(zone, nodes, problems);
+        let (nameservers, glue) = nameserver_records(&zone.apex, &servers);
+        Self {
+            soa: records::soa(&zone.apex, primary(&zone.apex, &servers), serial),
+            apex: zone.apex.clone(),
+            depth: WireName::new(&zone.apex).labels(),
+            nameservers,
+            glue,
+            names: HashMap::new(),
+            cuts: HashMap::new(),
+        }
+    }
+
+    /// Puts a service at its place, with the empty names between it and the apex.
+    pub(crate) fn add_service(&mut self, name: &WireName, service: usize) {
+        let own = name.labels() - self.depth;
+        self.names.insert(name.slice(0, own).into(), Content::Service(service));
+        self.add_between(name);
+    }
+
+    /// Notes the names between a name and the apex, the name itself not included.
+    pub(crate) fn add_between(&mut self, name: &WireName) {
+        let own = name.labels() - self.depth;
+        for first in 1..own {
+            self.names.entry(name.slice(first, own).into()).or_insert(Content::Between);
+        }
+    }
+
+    /// Makes the cut of each label, but for those whose name is taken. `zones_below` are mesh zones below this one.
+    pub(crate) fn add_cuts(
+        &mut self,
+        labels: &BTreeSet<Label>,
+        nodes: &[Node],
+        zones_below: &[WireName],
+        serial: u32,
+        problems: &mut Vec<Problem>,
+    ) {
+        for label in labels {
+            // A zone name so long that no label fits before it has no cuts: its services are answered at once.
+            let Ok(apex) = self.apex.prepend_label(label.as_str()) else { continue };
+            let key = WireName::new(&apex);
+            let below = zones_below.iter().any(|zone| zone.suffix(self.depth + 1) == key.all());
+            if below || self.names.contains_key(key.slice(0, 1)) {
+                problems.push(Problem::CutTaken(apex));
+                continue;
+            }
+            let servers = servers_of(label, nodes);
+            let (nameservers, glue) = nameserver_records(&apex, &servers);
+            let owner = node(nodes, label.as_str());
+            let primary = primary(&apex, &servers.first().copied().or(owner).into_iter().collect::<Vec<_>>());
+            let cut = Cut { soa: records::soa(&apex, primary, serial), label: label.clone(), apex, nameservers, glue };
+            self.cuts.insert(key.label(0).into(), cut);
+        }
+    }
+}
+
+/// The nodes in the NS set of a mesh zone. Whether they are alive does not matter: the parent lists them anyway, and a
+/// set that changes with every death would make resolvers learn it anew each time.
+fn nameservers_of<'n>(zone: &Zone, nodes: &'n [Node], problems: &mut Vec<Problem>) -> Vec<&'n Node> {
+    let mut servers: Vec<&Node> = Vec::new();
+    for label in &zone.nameservers {
+        match node(nodes, label.as_str()) {
+            Some(node) if node.addresses.is_empty() => {
+                problems.push(Problem::Nameserver(zone.apex.clone(), label.clone()));
+            }
+            Some(_) if servers.iter().any(|held| held.label == *label) => {}
+            Some(node) => servers.push(node),
+            None => problems.push(Problem::Nameserver(zone.apex.clone(), label.clone())),
+        }
+    }
+    if zone.nameservers.is_empty() {
+        let usable = |node: &&Node| !node.addresses.is_empty() && node.standing != crate::Standing::Left;
+        servers = nodes.iter().filter(usable).take(MOST_NAMESERVERS).collect();
+    }
+    if servers.len() > MOST_NAMESERVERS {
+        problems.push(Problem::TooManyNameservers(zone.apex.clone(), servers.len()));
+        servers.truncate(MOST_NAMESERVERS);
+    }
+    if servers.is_empty() {
+        problems.push(Problem::ZoneWithoutNameserver(zone.apex.clone()));
+    }
+    servers
+}
+
+/// The nodes that a resolver is told to ask for a cut: those that list it themselves and are there. Its own node comes
+/// first, then those that stay, then by name.
+fn servers_of<'n>(cut: &Label, nodes: &'n [Node]) -> Vec<&'n Node> {
+    let mut servers: Vec<&Node> = nodes
+        .iter()
+        .filter(|node| node.standing.answers() && !node.addresses.is_empty() && node.serves.contains(cut))
+        .collect();
+    servers.sort_by_key(|node| (node.label != *cut, node.standing, node.label.clone()));
+    servers.truncate(MOST_CUT_NAMESERVERS);
+    servers
+}
+
+/// NS records with names inside the zone, and the addresses of those names. A server whose name would be too long is
+/// left out, with its addresses.
+fn nameserver_records(zone: &Name, servers: &[&Node]) -> (Vec<Record>, Vec<Record>) {
+    let mut nameservers = Vec::with_capacity(servers.len());
+    let mut glue = Vec::with_capacity(servers.len() * 2);
+    for server in servers {
+        let Ok(name) = zone.prepend_label(server.label.nameserver()) else { continue };
+        glue.extend(server.addresses.iter().map(|address| records::address(&name, NAMESERVER_TTL, *address)));
+        nameservers.push(records::nameserver(zone, name));
+    }
+    (nameservers, glue)
+}
+
+/// The primary name server that the SOA record names.
+fn primary(zone: &Name, servers: &[&Node]) -> Name {
+    servers
+        .first()
+        .and_then(|server| zone.prepend_label(server.label.nameserver()).ok())
+        .unwrap_or_else(|| zone.clone())
+}

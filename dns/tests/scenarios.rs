@@ -1,0 +1,268 @@
+//! The scenarios in `scenarios/*.txt`: a world, questions, and the exact replies.
+//!
+//! A file is read from top to bottom. Lines of the world (`zone`, `node`, `standing`, `claim`, `service`, `server`,
+//! `row`, `linger`, `me`) change it; a line that begins with `>` asks, and the lines after it that begin with `|` are
+//! the whole reply, word for word. What may be asked:
+//!
+//! ```text
+//! > query NAME TYPE from ADDRESS [at NODE] [class CLASS] [edns SIZE] [version N] [do] [ecs PREFIX] [nsid] [tcp] [rd]
+//! > explain NAME TYPE from ADDRESS [at NODE]
+//! > problems
+//! ```
+//!
+//! Every question goes through the real message codec. To write the replies anew after a change that is meant, and
+//! then read the difference: `NIGH_BLESS=1 cargo test -p nigh-dns --test scenarios`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test: it reads files, and panics are its verdict"
+)]
+
+mod world_text;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_server::net::xfer::Protocol;
+use nigh_dns::{Counters, Handler, Label, Snapshot, explain};
+use world_text::WorldText;
+
+#[test]
+fn every_reply_is_as_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 5, "the scenarios are gone");
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let replayed = replay(&text, &file);
+        if replayed == text {
+            continue;
+        }
+        if std::env::var_os("NIGH_BLESS").is_some() {
+            fs::write(&file, replayed).unwrap();
+        } else {
+            wrong.push(format!("{}\n{}", file.display(), difference(&text, &replayed)));
+        }
+    }
+    assert!(wrong.is_empty(), "replies differ (- as written, + as given):\n{}", wrong.join("\n"));
+}
+
+/// The file as it would be if every reply were the one that is given now.
+fn replay(text: &str, file: &Path) -> String {
+    let mut world = WorldText::default();
+    let mut out = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with('|') {
+            continue;
+        }
+        out.push(line.to_owned());
+        let failed = |what: String| -> ! { panic!("{}:{}: {what}", file.display(), number + 1) };
+        if let Some(command) = line.strip_prefix('>') {
+            let reply = run(&world, command).unwrap_or_else(|what| failed(what));
+            out.extend(reply.lines().map(|line| format!("| {line}").trim_end().to_owned()));
+        } else if let Err(what) = world.line(line) {
+            failed(what);
+        }
+    }
+    out.join("\n") + "\n"
+}
+
+fn run(world: &WorldText, command: &str) -> Result<String, String> {
+    let mut words = command.split_whitespace();
+    match words.next() {
+        Some("query") => Asked::parse(words)?.query(world),
+        Some("explain") => Asked::parse(words)?.explain(world),
+        Some("problems") => Ok(world
+            .snapshot(None)
+            .1
+            .iter()
+            .map(|problem| format!("{problem}\n"))
+            .chain(["end\n".to_owned()])
+            .collect()),
+        other => Err(format!("cannot run {other:?}")),
+    }
+}
+
+/// A question of a scenario.
+struct Asked {
+    name: Name,
+    qtype: RecordType,
+    class: DNSClass,
+    from: SocketAddr,
+    at: Option<Label>,
+    edns: Option<Edns>,
+    protocol: Protocol,
+    rd: bool,
+}
+
+impl Asked {
+    fn parse<'w>(mut words: impl Iterator<Item = &'w str>) -> Result<Self, String> {
+        let mut word = || words.next().ok_or_else(|| "a word is missing".to_owned());
+        let mut asked = Self {
+            name: Name::from_ascii(format!("{}.", word()?.trim_end_matches('.'))).map_err(text)?,
+            qtype: type_of(word()?)?,
+            class: DNSClass::IN,
+            from: "192.0.2.53:53".parse().map_err(text)?,
+            at: None,
+            edns: None,
+            protocol: Protocol::Udp,
+            rd: false,
+        };
+        while let Ok(option) = word() {
+            match option {
+                "from" => asked.from.set_ip(word()?.parse().map_err(text)?),
+                "at" => asked.at = Some(word()?.parse().map_err(text)?),
+                "class" => asked.class = DNSClass::from_str(word()?).map_err(text)?,
+                "edns" => drop(asked.edns().set_max_payload(word()?.parse().map_err(text)?)),
+                "version" => drop(asked.edns().set_version(word()?.parse().map_err(text)?)),
+                "do" => drop(asked.edns().set_dnssec_ok(true)),
+                "ecs" => {
+                    let subnet: ipnet::IpNet = word()?.parse().map_err(text)?;
+                    let subnet = ClientSubnet::new(subnet.addr(), subnet.prefix_len(), 0);
+                    asked.edns().options_mut().insert(EdnsOption::Subnet(subnet));
+                }
+                "nsid" => {
+                    let empty = NSIDPayload::new(Vec::new()).map_err(text)?;
+                    asked.edns().options_mut().insert(EdnsOption::NSID(empty));
+                }
+                "tcp" => asked.protocol = Protocol::Tcp,
+                "rd" => asked.rd = true,
+                other => return Err(format!("cannot ask with {other:?}")),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn edns(&mut self) -> &mut Edns {
+        self.edns.get_or_insert_with(|| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(1232);
+            edns
+        })
+    }
+
+    fn query(&self, world: &WorldText) -> Result<String, String> {
+        let mut message = Message::new(4711, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = self.rd;
+        let mut query = Query::query(self.name.clone(), self.qtype);
+        query.set_query_class(self.class);
+        message.add_query(query);
+        message.edns = self.edns.clone();
+        let packet = message.to_vec().map_err(text)?;
+
+        let snapshot = Arc::new(ArcSwap::from_pointee(world.snapshot(self.at.as_ref()).0));
+        let handler = Handler::new(snapshot, Arc::new(Counters::new()));
+        let reply = handler.respond(&packet, self.from, self.protocol).ok_or("no reply")?;
+        // The question comes back byte for byte.
+        let question = 12..12 + self.name.len() + 4 + usize::from(!self.name.is_root());
+        if reply.get(question.clone()) != packet.get(question) {
+            return Err("the question came back changed".to_owned());
+        }
+        let counts = serde_json::to_value(handler.counters().read()).map_err(text)?;
+        let counted =
+            counts.as_object().into_iter().flatten().filter(|(name, count)| *name != "queries" && **count != 0);
+        let counted: Vec<_> = counted.map(|(name, _)| name.as_str()).collect();
+        Ok(format!("{}counted {}\n", written(&reply)?, counted.join(", ")))
+    }
+
+    fn explain(&self, world: &WorldText) -> Result<String, String> {
+        let (snapshot, _) = world.snapshot(None);
+        let at = self.at.clone().unwrap_or_else(|| snapshot.me().clone());
+        let explanation = explain(&snapshot, &at, &self.name, self.qtype, self.from.ip(), Duration::from_secs(100));
+        Ok(explanation.to_string())
+    }
+}
+
+/// A message as lines.
+fn written(packet: &[u8]) -> Result<String, String> {
+    let message = Message::from_vec(packet).map_err(text)?;
+    if message.metadata.id != 4711 || message.metadata.message_type != MessageType::Response {
+        return Err("not the reply to this question".to_owned());
+    }
+    let flags = [
+        (message.metadata.authoritative, " aa"),
+        (message.metadata.truncation, " tc"),
+        (message.metadata.recursion_desired, " rd"),
+        (message.metadata.recursion_available, " ra"),
+        (message.metadata.authentic_data, " ad"),
+    ];
+    let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+    let code = match u16::from(message.metadata.response_code) {
+        16 => "BADVERS".to_owned(),
+        _ => format!("{:?}", message.metadata.response_code),
+    };
+    let mut out = format!("{code}{flags}\n");
+    for (section, records) in
+        [("answer", &message.answers), ("authority", &message.authorities), ("additional", &message.additionals)]
+    {
+        for record in records {
+            out += &format!("{section} {}\n", line(record));
+        }
+    }
+    if let Some(edns) = &message.edns {
+        let dnssec = if edns.flags().dnssec_ok { " do" } else { "" };
+        out += &format!("opt version {} size {}{dnssec}", edns.version(), edns.max_payload());
+        if let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) {
+            out += &format!(" ecs {}/{} scope {}", subnet.addr(), subnet.source_prefix(), subnet.scope_prefix());
+        }
+        if let Some(EdnsOption::NSID(id)) = edns.option(EdnsCode::NSID) {
+            out += &format!(" nsid {}", String::from_utf8_lossy(id.as_ref()));
+        }
+        out += "\n";
+    }
+    Ok(out)
+}
+
+fn line(record: &Record) -> String {
+    format!("{} {} {} {}", record.name.to_ascii(), record.ttl, record.record_type(), record.data)
+}
+
+fn type_of(word: &str) -> Result<RecordType, String> {
+    match word.strip_prefix("TYPE") {
+        Some(number) => number.parse::<u16>().map(RecordType::from).map_err(text),
+        None => RecordType::from_str(word).map_err(text),
+    }
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// The lines that differ, with the question that they belong to.
+fn difference(written: &str, given: &str) -> String {
+    let block = |text: &str| -> Vec<(String, Vec<String>)> {
+        let mut blocks: Vec<(String, Vec<String>)> = Vec::new();
+        for line in text.lines() {
+            match (line.starts_with('|'), blocks.last_mut()) {
+                (true, Some((_, lines))) => lines.push(line.to_owned()),
+                _ => blocks.push((line.to_owned(), Vec::new())),
+            }
+        }
+        blocks
+    };
+    let mut out = Vec::new();
+    for ((asked, old), (_, new)) in block(written).into_iter().zip(block(given)).filter(|(old, new)| old.1 != new.1) {
+        out.push(asked);
+        out.extend(old.iter().map(|line| format!("-{line}")));
+        out.extend(new.iter().map(|line| format!("+{line}")));
+    }
+    out.join("\n")
+}
+
+#[test]
+fn an_unknown_word_is_an_error() {
+    let mut world = WorldText::default();
+    assert!(world.line("nodes fra").is_err());
+    let (snapshot, _): (Snapshot, _) = WorldText::default().snapshot(Some(&"fra".parse().unwrap()));
+    assert_eq!(snapshot.me().as_str(), "fra");
+}

@@ -1,0 +1,160 @@
+//! A world as lines of text, for scenarios.
+//!
+//! ```text
+//! me fra
+//! zone lb.example.com [NAMESERVER ...]
+//! node fra alive 198.51.100.7,2001:db8::7 [CUT ...]
+//! standing fra dead
+//! linger ams                                cut that `me` still answers for
+//! claim 203.0.113.0/24 fra 10
+//! service www.lb.example.com [answer] [ttl=20] [answers=1] [spread=5]     spread in milliseconds
+//! server fra-1 192.0.2.1 [weight=1]         of the service above
+//! row fra www.lb.example.com fra-1 up 1.2 [loss=0.1] [at=99] [why ...]    round-trip time in milliseconds, or -
+//! ```
+
+use std::time::Duration;
+
+use hickory_proto::rr::Name;
+use nigh_dns::{Claim, Label, Mode, Node, Problem, Row, RowState, Server, Service, Snapshot, Standing, World, Zone};
+
+/// A world that is read line by line.
+pub struct WorldText(World);
+
+impl Default for WorldText {
+    fn default() -> Self {
+        let mut world = World::new("fra".parse().unwrap());
+        world.serial = 7;
+        world.zone_serial = 2026;
+        Self(world)
+    }
+}
+
+impl WorldText {
+    /// The snapshot of this world, as seen by another node if one is named.
+    pub fn snapshot(&self, me: Option<&Label>) -> (Snapshot, Vec<Problem>) {
+        let mut world = self.0.clone();
+        if let Some(me) = me
+            && *me != world.me
+        {
+            world.lingering.clear();
+            world.me = me.clone();
+        }
+        Snapshot::build(world)
+    }
+
+    /// Takes in one line.
+    pub fn line(&mut self, line: &str) -> Result<(), String> {
+        let mut words = line.split_whitespace();
+        let Some(first) = words.next().filter(|first| !first.starts_with('#')) else {
+            return Ok(());
+        };
+        let words: Vec<&str> = words.collect();
+        let world = &mut self.0;
+        match (first, words.as_slice()) {
+            ("me", [me]) => world.me = label(me)?,
+            ("linger", [cut]) => world.lingering.push(label(cut)?),
+            ("zone", [apex, nameservers @ ..]) => {
+                world.zones.push(Zone { apex: name(apex)?, nameservers: labels(nameservers)? });
+            }
+            ("node", [node, standing, addresses, serves @ ..]) => world.nodes.push(Node {
+                label: label(node)?,
+                pop: String::new(),
+                addresses: list(addresses)?,
+                serves: labels(serves)?,
+                standing: self::standing(standing)?,
+            }),
+            ("standing", [node, standing]) => {
+                let (node, standing) = (label(node)?, self::standing(standing)?);
+                world.nodes.iter_mut().filter(|held| held.label == node).for_each(|held| held.standing = standing);
+            }
+            ("claim", [prefix, node, preference]) => world.claims.push(Claim {
+                node: label(node)?,
+                prefix: prefix.parse().map_err(text)?,
+                preference: preference.parse().map_err(text)?,
+            }),
+            ("service", [service, options @ ..]) => world.services.push(Service {
+                name: name(service)?,
+                mode: if options.contains(&"answer") { Mode::Answer } else { Mode::Refer },
+                ttl: option(options, "ttl=")?.unwrap_or(20),
+                answers: option(options, "answers=")?.unwrap_or(1),
+                spread: Duration::from_millis(option(options, "spread=")?.unwrap_or(0)),
+                servers: Vec::new(),
+            }),
+            ("server", [id, address, options @ ..]) => {
+                let server = Server {
+                    id: (*id).to_owned(),
+                    address: address.parse().map_err(text)?,
+                    weight: option(options, "weight=")?.unwrap_or(1),
+                };
+                world.services.last_mut().ok_or("a server before any service")?.servers.push(server);
+            }
+            ("row", [node, service, server, state, rtt, options @ ..]) => {
+                let (node, service, server) = (label(node)?, name(service)?, (*server).to_owned());
+                world.rows.retain(|row| (&row.node, &row.service, &row.server) != (&node, &service, &server));
+                let why = options.iter().skip_while(|word| **word != "why").skip(1).copied().collect::<Vec<_>>();
+                world.rows.push(Row {
+                    node,
+                    service,
+                    server,
+                    state: state_of(state)?,
+                    rtt: rtt.parse().ok().map(|millis: f64| Duration::from_secs_f64(millis / 1000.0)),
+                    loss: option(options, "loss=")?.unwrap_or(0.0),
+                    as_of: Duration::from_secs_f64(option(options, "at=")?.unwrap_or(99.5)),
+                    why: why.join(" "),
+                });
+            }
+            _ => return Err(format!("cannot read {line:?}")),
+        }
+        Ok(())
+    }
+}
+
+fn label(word: &str) -> Result<Label, String> {
+    word.parse().map_err(text)
+}
+
+fn labels(words: &[&str]) -> Result<Vec<Label>, String> {
+    words.iter().map(|word| label(word)).collect()
+}
+
+fn list<T: std::str::FromStr>(word: &str) -> Result<Vec<T>, String>
+where
+    T::Err: ToString,
+{
+    word.split(',').filter(|part| *part != "-").map(|part| part.parse().map_err(text)).collect()
+}
+
+fn name(word: &str) -> Result<Name, String> {
+    Name::from_ascii(word).map_err(text)
+}
+
+fn standing(word: &str) -> Result<Standing, String> {
+    match word {
+        "alive" => Ok(Standing::Alive),
+        "draining" => Ok(Standing::Draining),
+        "dead" => Ok(Standing::Dead),
+        "left" => Ok(Standing::Left),
+        other => Err(format!("no standing {other:?}")),
+    }
+}
+
+fn state_of(word: &str) -> Result<RowState, String> {
+    match word {
+        "up" => Ok(RowState::Up),
+        "down" => Ok(RowState::Down),
+        "unknown" => Ok(RowState::Unknown),
+        other => Err(format!("no state {other:?}")),
+    }
+}
+
+/// The value of `key=value` among the words.
+fn option<T: std::str::FromStr>(words: &[&str], key: &str) -> Result<Option<T>, String>
+where
+    T::Err: ToString,
+{
+    words.iter().find_map(|word| word.strip_prefix(key)).map(|value| value.parse().map_err(text)).transpose()
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
