@@ -134,7 +134,7 @@ impl Task {
                 seed: rand::random(),
             },
         );
-        Ok(Self {
+        let mut task = Self {
             engine,
             start,
             state_dir: config.state_dir,
@@ -156,7 +156,9 @@ impl Task {
             saved: 0,
             saved_pages,
             last_save: start,
-        })
+        };
+        task.show();
+        Ok(task)
     }
 
     pub(super) async fn run(mut self) {

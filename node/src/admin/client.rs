@@ -1,0 +1,220 @@
+//! The other end of the admin socket, for the command line: one request per connection.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use nigh_gossip::Page;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::routes::{MAX_BATCH, Pages};
+use super::{ExplainQuery, Refusal, Submitted};
+use crate::catalogue::admission::MAX_SUBMIT;
+
+/// A little more than the server's own limit, so that its word about it arrives.
+const TIMEOUT: Duration = Duration::from_secs(12);
+/// The largest answer read: a full catalogue, several times over.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Why there is no answer; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No socket, or nobody behind it.
+    #[error("no node listens on {}: is nigh running? try --socket or NIGH_SOCKET", .0.display())]
+    NobodyListens(PathBuf),
+    /// Not in the group.
+    #[error("no permission to use {}: become a member of its group (see ls -l), or use sudo", .0.display())]
+    NotAllowed(PathBuf),
+    /// The node refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Too slow.
+    #[error("no answer from {} within {} s; look at the node's log", .0.display(), TIMEOUT.as_secs())]
+    Slow(PathBuf),
+    /// Something else went wrong on the way.
+    #[error("cannot talk to the node on {}: {problem}", .path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong.
+        problem: String,
+    },
+}
+
+/// A node's admin socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// The socket at `path`; nothing is opened yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Reads `/v1/WHAT` as JSON.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T, ClientError> {
+        let answer = self.send(Method::GET, what, "application/json", Bytes::new()).await?;
+        self.parse(&answer)
+    }
+
+    /// Asks for an explanation, as text for people.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn explain_text(&self, query: &ExplainQuery) -> Result<String, ClientError> {
+        let answer = self.send(Method::GET, &explain_path(query), "text/plain", Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Asks for an explanation, as JSON.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn explain_json(&self, query: &ExplainQuery) -> Result<serde_json::Value, ClientError> {
+        self.get(&explain_path(query)).await
+    }
+
+    /// The catalogue's records; signatures are checked here once more.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn catalogue(&self) -> Result<Vec<Page>, ClientError> {
+        let pages: Pages = self.get("catalogue").await?;
+        pages.decode().map_err(|problem| self.broken(problem))
+    }
+
+    /// Submits signed records, in as many requests as they need.
+    ///
+    /// # Errors
+    /// [`ClientError`]; earlier requests stay done then, and applying again does the rest.
+    pub async fn submit(&self, pages: &[Page]) -> Result<Submitted, ClientError> {
+        let mut total = Submitted::default();
+        for batch in batches(pages) {
+            let done: Submitted = self.post("catalogue", &Pages::encode(batch)).await?;
+            total.accepted += done.accepted;
+            total.superseded += done.superseded;
+        }
+        Ok(total)
+    }
+
+    /// Tells the node to drain, as SIGTERM does.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn drain(&self) -> Result<(), ClientError> {
+        self.send(Method::POST, "drain", "application/json", Bytes::new()).await.map(drop)
+    }
+
+    async fn post<T: DeserializeOwned>(&self, what: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|e| self.broken(e))?;
+        let answer = self.send(Method::POST, what, "application/json", body.into()).await?;
+        self.parse(&answer)
+    }
+
+    async fn send(&self, method: Method, what: &str, accept: &str, body: Bytes) -> Result<Bytes, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v1/{what}"))
+            .header(header::HOST, "nigh")
+            .header(header::ACCEPT, accept)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|e| self.broken(e))?;
+        match tokio::time::timeout(TIMEOUT, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::Slow(self.path.clone())),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ClientError> {
+        let stream = tokio::net::UnixStream::connect(&self.path).await.map_err(|e| self.unreachable(&e))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
+        let exchange = async {
+            let answer = sender.send_request(request).await.map_err(|e| self.broken(e))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|e| self.broken(e))?;
+            Ok((status, body.to_bytes()))
+        };
+        // The connection is driven beside the exchange, which fails by itself when the connection does.
+        let driven = async {
+            let _ = connection.await;
+            std::future::pending().await
+        };
+        let (status, body): (StatusCode, Bytes) = tokio::select! {
+            done = exchange => done?,
+            never = driven => never,
+        };
+        if status.is_success() {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(ClientError::Refused(refusal)),
+            Err(_) => Err(self.broken(format!("it answered {status}; is it another program, or another version?"))),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(answer)
+            .map_err(|e| self.broken(format!("its answer is not as expected ({e}); is it another version?")))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NobodyListens(self.path.clone()),
+            io::ErrorKind::PermissionDenied => ClientError::NotAllowed(self.path.clone()),
+            _ => self.broken(error),
+        }
+    }
+
+    fn broken(&self, problem: impl ToString) -> ClientError {
+        ClientError::Broken { path: self.path.clone(), problem: problem.to_string() }
+    }
+}
+
+/// Cuts records into requests that the server takes.
+fn batches(pages: &[Page]) -> Vec<&[Page]> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (i, page) in pages.iter().enumerate() {
+        bytes += page.to_bytes().len();
+        if i > start && (bytes > MAX_BATCH || i - start == MAX_SUBMIT) {
+            batches.push(&pages[start..i]);
+            (start, bytes) = (i, page.to_bytes().len());
+        }
+    }
+    if start < pages.len() {
+        batches.push(&pages[start..]);
+    }
+    batches
+}
+
+fn explain_path(query: &ExplainQuery) -> String {
+    let mut pairs = vec![("name", query.name.clone()), ("from", query.from.to_string())];
+    pairs.push(("type", query.rtype.as_str().to_owned()));
+    pairs.extend(query.at.clone().map(|at| ("at", at)));
+    let pairs: Vec<String> = pairs.into_iter().map(|(key, value)| format!("{key}={}", percent(&value))).collect();
+    format!("explain?{}", pairs.join("&"))
+}
+
+/// Percent-encoding (RFC 3986, section 2.1) of everything but unreserved characters.
+fn percent(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,272 @@
+//! What the node tells its operators, as plain data: the JSON of the API, and what the tables are made from.
+//!
+//! Fields may be added, never renamed: scripts read them. Units stand last in names. Both sides use these types, so
+//! `nigh status` of one version reads a node of the next one (unknown fields are skipped).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node itself.
+    pub node: NodeStatus,
+    /// Its place in the mesh.
+    pub mesh: MeshStatus,
+    /// What it answered.
+    pub dns: DnsStatus,
+    /// What it answers for.
+    pub catalogue: CatalogueStatus,
+    /// The snapshot that packets are answered from.
+    pub snapshot: SnapshotStatus,
+    /// What someone should look at; empty when all is well.
+    pub warnings: Vec<String>,
+}
+
+/// The node itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name, which names its cut.
+    pub name: String,
+    /// Its public key.
+    pub id: String,
+    /// Its point of presence; may be empty.
+    pub pop: String,
+    /// The version of nigh.
+    pub version: String,
+    /// Seconds since the process started.
+    pub uptime_s: u64,
+    /// Whether it is leaving.
+    pub draining: bool,
+}
+
+/// The node's place in the mesh.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeshStatus {
+    /// The operator's public key.
+    pub id: String,
+    /// Nodes known, this one included.
+    pub members: usize,
+    /// Those that are alive.
+    pub alive: usize,
+    /// Peers linked to now.
+    pub links: usize,
+    /// Pages held.
+    pub pages: usize,
+    /// Equal on nodes with equal pages.
+    pub state_hash: String,
+}
+
+/// What the node answered since its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// The addresses it answers on.
+    pub listen: Vec<SocketAddr>,
+    /// How many of each kind: queries, referrals, cut answers and so on.
+    #[serde(flatten)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl DnsStatus {
+    /// Takes a struct of counters; fields that are no whole numbers are left out.
+    pub fn new(listen: Vec<SocketAddr>, counters: &impl Serialize) -> Self {
+        let fields = match serde_json::to_value(counters) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let counters = fields.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect();
+        Self { listen, counters }
+    }
+}
+
+/// How much there is to answer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogueStatus {
+    /// Mesh zones.
+    pub zones: usize,
+    /// Services in them.
+    pub services: usize,
+    /// Servers of all services.
+    pub servers: usize,
+}
+
+/// The snapshot that packets are answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotStatus {
+    /// Its number on this node.
+    pub serial: u64,
+}
+
+/// Where a member stands, derived by every node alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// In service.
+    Alive,
+    /// Leaving: no new resolvers are sent to it.
+    Draining,
+    /// A majority of its watchers say so.
+    Dead,
+    /// It said so itself.
+    Left,
+}
+
+impl Verdict {
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Draining => "draining",
+            Self::Dead => "dead",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// A member of the mesh, as this node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name; empty until its profile has come.
+    pub name: String,
+    /// Its public key.
+    pub id: String,
+    /// Its point of presence; may be empty.
+    pub pop: String,
+    /// Where it stands.
+    pub verdict: Verdict,
+    /// Whether this node is linked to it.
+    pub linked: bool,
+    /// The round trip on that link.
+    pub rtt_ms: Option<f64>,
+    /// Rises when it refutes its own death, and at each start.
+    pub incarnation: u64,
+    /// Where the mesh reaches it.
+    pub mesh_addresses: Vec<SocketAddr>,
+    /// Where resolvers reach it.
+    pub dns_addresses: Vec<IpAddr>,
+    /// The cuts it serves, its own and those it backs up.
+    pub cuts: Vec<String>,
+    /// Whether this is the node that answers.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+}
+
+/// A claim in force or masked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClaimLine {
+    /// The resolvers claimed.
+    pub prefix: IpNet,
+    /// The node that claims them.
+    pub node: String,
+    /// Lower wins.
+    pub preference: u16,
+    /// Where the node stands; only a live one's claims count.
+    pub verdict: Verdict,
+    /// Whether it is the one that resolvers in this prefix are sent to.
+    pub best: bool,
+}
+
+/// One node's measurement of one server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyLine {
+    /// Who measured.
+    pub node: String,
+    /// The service.
+    pub service: String,
+    /// The server's id within the service.
+    pub server: String,
+    /// Its address, if the catalogue still has it.
+    pub address: Option<IpAddr>,
+    /// What was found.
+    pub state: ServerState,
+    /// The smoothed round trip.
+    pub rtt_ms: Option<f64>,
+    /// The part of probes lost, from 0 to 1.
+    pub loss: f64,
+    /// Seconds since it was last confirmed.
+    pub age_s: f64,
+    /// A few words, such as "connect: refused".
+    pub why: String,
+}
+
+/// What a node found a server to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// It answers probes.
+    Up,
+    /// It does not.
+    Down,
+    /// Not measured yet, or measured too long ago.
+    Unknown,
+}
+
+impl ServerState {
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A service as the catalogue has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceLine {
+    /// Its host name.
+    pub name: String,
+    /// "refer" or "answer".
+    pub mode: String,
+    /// Seconds that an answer may be kept.
+    pub ttl: u32,
+    /// The most addresses in an answer.
+    pub answers: u8,
+    /// Servers within this of the best share by weight.
+    pub spread_ms: f64,
+    /// How its servers are measured.
+    pub probe: ProbeLine,
+    /// Its servers, by id.
+    pub servers: Vec<ServerLine>,
+}
+
+/// How a service's servers are measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeLine {
+    /// "tcp" or "http".
+    pub kind: String,
+    /// The port probed.
+    pub port: u16,
+    /// The path asked for; HTTP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The Host field; HTTP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The first and last status that count as up; HTTP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<[u16; 2]>,
+    /// Between two probes of one server.
+    pub interval_ms: f64,
+    /// Until a probe has failed.
+    pub timeout_ms: f64,
+    /// Good probes in a row until a server is up.
+    pub rise: u16,
+    /// Bad probes in a row until a server is down.
+    pub fall: u16,
+}
+
+/// One server of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerLine {
+    /// Its id within the service.
+    pub id: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its share among those equally near.
+    pub weight: u16,
+}

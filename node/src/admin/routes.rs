@@ -1,0 +1,147 @@
+//! What is asked where. Every answer is JSON, refusals and unknown paths included; `explain` is text on request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Json, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use nigh_gossip::Page;
+use serde::{Deserialize, Serialize};
+
+use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
+use crate::catalogue::{admission, hlc};
+
+/// The largest request body: a full batch of records ([`MAX_BATCH`]) in base64 and JSON, with room to spare.
+const MAX_REQUEST: usize = 4 << 20;
+/// The bytes of records that a client puts into one request.
+pub(super) const MAX_BATCH: usize = 1 << 20;
+
+/// Records as they travel: base64 of signed pages.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Pages {
+    pub(super) pages: Vec<String>,
+}
+
+impl Pages {
+    pub(super) fn encode(pages: &[Page]) -> Self {
+        Self { pages: pages.iter().map(|page| data_encoding::BASE64.encode(page.to_bytes())).collect() }
+    }
+
+    pub(super) fn decode(&self) -> Result<Vec<Page>, String> {
+        let page = |text: &String| {
+            let bytes = data_encoding::BASE64.decode(text.as_bytes()).map_err(|e| format!("not base64: {e}"))?;
+            Page::from_bytes(&bytes).map_err(|e| e.to_string())
+        };
+        self.pages.iter().map(page).collect()
+    }
+}
+
+pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Router {
+    Router::new()
+        .route("/v1/status", get(async |State(node): State<Arc<S>>| Json(node.status())))
+        .route("/v1/peers", get(async |State(node): State<Arc<S>>| Json(node.peers())))
+        .route("/v1/claims", get(async |State(node): State<Arc<S>>| Json(node.claims())))
+        .route("/v1/latency", get(async |State(node): State<Arc<S>>| Json(node.latency())))
+        .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
+        .route("/v1/explain", get(explain::<S>))
+        .route("/v1/catalogue", get(catalogue::<S>).post(submit::<S>))
+        .route("/v1/drain", post(drain::<S>))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .layer(middleware::from_fn_with_state(request_timeout, in_time))
+        .with_state(source)
+}
+
+async fn explain<S: Source>(
+    State(node): State<Arc<S>>,
+    headers: HeaderMap,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(query) = query.map_err(|e| Refusal {
+        kind: RefusalKind::Invalid,
+        error: e.body_text(),
+        hint: "as in /v1/explain?name=www.lb.example.com&from=203.0.113.53&type=A&at=fra".into(),
+    })?;
+    let explained = node.explain(&query)?;
+    let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
+    Ok(if wants_text { explained.text.into_response() } else { Json(explained.json).into_response() })
+}
+
+async fn catalogue<S: Source>(State(node): State<Arc<S>>) -> Json<Pages> {
+    Json(Pages::encode(&node.catalogue()))
+}
+
+async fn submit<S: Source>(
+    State(node): State<Arc<S>>,
+    body: Result<Json<Pages>, JsonRejection>,
+) -> Result<Json<Submitted>, Refusal> {
+    let Json(body) = body.map_err(|e| Refusal {
+        kind: RefusalKind::Invalid,
+        error: e.body_text(),
+        hint: format!("{{\"pages\":[..]}} with base64 of signed pages is expected, at most {MAX_REQUEST} bytes"),
+    })?;
+    let refuse =
+        |error: String| Refusal { kind: RefusalKind::Invalid, error, hint: "none of the records were taken".into() };
+    let pages = body.decode().map_err(refuse)?;
+    admission::admit(&pages, node.mesh_id(), hlc::unix_millis()).map_err(|e| Refusal {
+        kind: match e {
+            admission::NotAdmitted::Signer { .. } => RefusalKind::Forbidden,
+            _ => RefusalKind::Invalid,
+        },
+        ..refuse(e.to_string())
+    })?;
+    node.submit(pages).await.map(Json)
+}
+
+async fn drain<S: Source>(State(node): State<Arc<S>>) -> impl IntoResponse {
+    node.drain();
+    (StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true })))
+}
+
+async fn unknown_path(request: Request) -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        error: format!("nothing at {}", request.uri().path()),
+        hint: "there are /v1/status, peers, claims, latency, services, explain, catalogue and drain".into(),
+    }
+}
+
+async fn unknown_method(request: Request) -> Response {
+    let refusal = Refusal {
+        kind: RefusalKind::Invalid,
+        error: format!("{} is not for {}", request.method(), request.uri().path()),
+        hint: "GET reads; POST is for /v1/catalogue and /v1/drain".into(),
+    };
+    (StatusCode::METHOD_NOT_ALLOWED, Json(refusal)).into_response()
+}
+
+async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal {
+            kind: RefusalKind::Unavailable,
+            error: format!("no answer within {}", humantime::format_duration(timeout)),
+            hint: "the node is overloaded; look at its log and try again".into(),
+        }
+        .into_response(),
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.kind {
+            RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+            RefusalKind::NotFound => StatusCode::NOT_FOUND,
+            RefusalKind::Forbidden => StatusCode::FORBIDDEN,
+            RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(self)).into_response()
+    }
+}

@@ -1,0 +1,144 @@
+//! What a running node offers to its operators.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+
+use nigh_gossip::{NodeId, Page};
+use serde::{Deserialize, Serialize};
+
+use super::report::{ClaimLine, LatencyLine, Peer, ServiceLine, Status};
+
+/// The node as the admin server sees it. Every answer is a copy of one moment's state; nothing here waits but
+/// [`Source::submit`].
+pub trait Source: Send + Sync + 'static {
+    /// The operator's key: only records that it signed are taken.
+    fn mesh_id(&self) -> NodeId;
+    /// The node at a glance.
+    fn status(&self) -> Status;
+    /// All members, this node included, by name.
+    fn peers(&self) -> Vec<Peer>;
+    /// All claims, by prefix, best first.
+    fn claims(&self) -> Vec<ClaimLine>;
+    /// All rows: who measured what.
+    fn latency(&self) -> Vec<LatencyLine>;
+    /// All services, by name.
+    fn services(&self) -> Vec<ServiceLine>;
+    /// What would be answered, and why.
+    ///
+    /// # Errors
+    /// A name outside all zones, or a node that is not known.
+    fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal>;
+    /// The catalogue's records, tombstones included.
+    fn catalogue(&self) -> Vec<Page>;
+    /// Takes signed records, which the server has found admissible, into the replica and spreads them.
+    fn submit(&self, pages: Vec<Page>) -> impl Future<Output = Result<Submitted, Refusal>> + Send;
+    /// Begins to drain, as SIGTERM does.
+    fn drain(&self);
+}
+
+/// "What would NAME be answered to a query from ADDRESS?"
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainQuery {
+    /// The queried name.
+    pub name: String,
+    /// The address that the query comes from: the resolver's.
+    pub from: IpAddr,
+    /// The queried type.
+    #[serde(rename = "type", default)]
+    pub rtype: QueryType,
+    /// The node that is asked; this one if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+/// The types whose answers depend on who asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "UPPERCASE")]
+#[clap(rename_all = "UPPER")]
+pub enum QueryType {
+    /// IPv4 addresses.
+    #[default]
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+}
+
+impl QueryType {
+    /// As in DNS.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+        }
+    }
+}
+
+/// An explanation in both of its forms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// For programs.
+    pub json: serde_json::Value,
+    /// For people.
+    pub text: String,
+}
+
+impl Explained {
+    /// Writes out an explanation.
+    ///
+    /// # Errors
+    /// [`RefusalKind::Internal`] if it has no JSON form, which would be a fault of ours.
+    pub fn new(explanation: &(impl Serialize + fmt::Display)) -> Result<Self, Refusal> {
+        let json = serde_json::to_value(explanation).map_err(|e| Refusal {
+            kind: RefusalKind::Internal,
+            error: format!("the explanation has no JSON form: {e}"),
+            hint: "this is a fault in nigh; please report it".into(),
+        })?;
+        Ok(Self { json, text: explanation.to_string() })
+    }
+}
+
+/// What became of submitted records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Records that were new here.
+    pub accepted: usize,
+    /// Records that were here already, or in a newer version.
+    pub superseded: usize,
+}
+
+/// Why a request was not met, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Whose turn it is.
+    #[serde(skip)]
+    pub kind: RefusalKind,
+    /// What is wrong.
+    pub error: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hint.is_empty() { f.write_str(&self.error) } else { write!(f, "{}; {}", self.error, self.hint) }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whose turn it is after a refusal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request is wrong: the caller's.
+    Invalid,
+    /// What was asked for is not here.
+    NotFound,
+    /// The signer may not do this.
+    Forbidden,
+    /// Not now: try again later.
+    Unavailable,
+    /// A fault of ours.
+    #[default]
+    Internal,
+}

@@ -1,0 +1,286 @@
+//! `services.toml`: the whole catalogue as an operator writes it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_proto::rr::Name;
+
+use super::{
+    Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD, MAX_TTL, MAX_ZONES, Mode, Policy,
+    Server, Service, Zone, name,
+};
+use crate::config::document::{Document, Item, Section, all, optional};
+use crate::config::{ConfigErrors, Label, value};
+use crate::measure::target::{MAX_COUNT, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL, MIN_TIMEOUT, ProbeKind, ProbeSpec};
+
+const DEFAULT_TTL: u32 = 20;
+const DEFAULT_ANSWERS: u8 = 1;
+const DEFAULT_WEIGHT: u16 = 1;
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_RISE: u32 = 2;
+const DEFAULT_FALL: u32 = 3;
+const DEFAULT_EXPECT: (u16, u16) = (200, 399);
+/// The longest path and host of a probe: they must fit a record beside everything else.
+const MAX_HTTP_TEXT: usize = 1024;
+
+/// Directly below a zone: kept for finding resolvers.
+const WHOAMI: &str = "whoami";
+
+pub(super) fn parse(text: &str) -> Result<Catalogue, ConfigErrors> {
+    let document = Document::parse(text)?;
+    let root = document.root(&["zone", "service"]);
+    let zones = zones(&root);
+    let services = services(&root, &zones);
+    let catalogue = Catalogue { zones, services };
+    document.finish(Some(catalogue))
+}
+
+/// The zones that can be read; the others' faults are noted.
+fn zones(root: &Section<'_>) -> BTreeMap<Name, Zone> {
+    let sections = root.sections("zone", &["name", "nameservers"]);
+    at_most(root.get("zone"), sections.len(), MAX_ZONES);
+    let mut named: Vec<(Item<'_>, Name)> = Vec::new();
+    let mut zones = BTreeMap::new();
+    for section in &sections {
+        let item = section.require("name", "the zone's name, such as name = \"lb.example.com\"");
+        let apex = item.as_ref().and_then(|item| item.text(name::zone));
+        let zone = Zone { nameservers: nameservers(section) };
+        let (Some(item), Some(apex)) = (item, apex) else { continue };
+        match named.iter().find(|(_, other)| other.zone_of(&apex) || apex.zone_of(other)) {
+            Some((earlier, other)) if *other == apex => item.fault(format!("listed before as {}", earlier.path())),
+            Some((_, other)) => item.fault(format!(
+                "overlaps with zone {}: one lies within the other, and a zone of the mesh holds all names below it",
+                name::text(other)
+            )),
+            None => {}
+        }
+        named.push((item, apex.clone()));
+        zones.insert(apex, zone);
+    }
+    zones
+}
+
+fn nameservers(section: &Section<'_>) -> Vec<Label> {
+    let items = section.list("nameservers");
+    at_most(section.get("nameservers"), items.len(), MAX_NAMESERVERS);
+    let labels = all(&items, |item| item.text(value::node_name)).unwrap_or_default();
+    for (i, label) in labels.iter().enumerate() {
+        if labels[..i].contains(label) {
+            items[i].fault("listed before");
+        }
+    }
+    labels
+}
+
+fn services(root: &Section<'_>, zones: &BTreeMap<Name, Zone>) -> BTreeMap<Name, Service> {
+    let keys = ["name", "mode", "ttl", "answers", "spread", "probe", "server"];
+    let sections = root.sections("service", &keys);
+    at_most(root.get("service"), sections.len(), MAX_SERVICES);
+    let mut seen: BTreeMap<Name, Item<'_>> = BTreeMap::new();
+    let mut services = BTreeMap::new();
+    for section in &sections {
+        let item = section.require("name", "the host name, such as name = \"www.lb.example.com\"");
+        let host = item.as_ref().and_then(|item| item.text(name::service));
+        let service = service(section, host.as_ref());
+        let (Some(item), Some(host)) = (item, host) else { continue };
+        if let Some(earlier) = seen.get(&host) {
+            item.fault(format!("listed before as {}", earlier.path()));
+        }
+        if let Err(problem) = place(&host, service.as_ref().map(|service| service.policy.mode), zones) {
+            item.fault(problem);
+        }
+        seen.insert(host.clone(), item);
+        if let Some(service) = service {
+            services.insert(host, service);
+        }
+    }
+    services
+}
+
+/// Whether a service of this name can be answered, given the names that the mesh itself uses.
+fn place(host: &Name, mode: Option<Mode>, zones: &BTreeMap<Name, Zone>) -> Result<(), String> {
+    let Some((apex, zone)) = zones.iter().find(|(apex, _)| apex.zone_of(host)) else {
+        let names: Vec<String> = zones.keys().map(name::text).collect();
+        return Err(match names.as_slice() {
+            [] => "in no zone: this file has none; write [[zone]]".into(),
+            names => format!("in no zone of this file; a name in {} is expected", names.join(" or ")),
+        });
+    };
+    let Some(top) = name::below(host, apex) else {
+        return match mode {
+            Some(Mode::Refer) => {
+                Err("at the top of a zone no CNAME may stand (RFC 1034, section 3.6.2): write mode = \"answer\"".into())
+            }
+            _ => Ok(()),
+        };
+    };
+    if top == WHOAMI {
+        return Err("\"whoami\" directly below a zone is kept for finding resolvers; choose another name".into());
+    }
+    // `ns-` directly below the zone names its servers; as the one label before a cut it names those of the cut.
+    if top.starts_with("ns-") && host.num_labels() == apex.num_labels() + 1 {
+        return Err("\"ns-\" directly below a zone begins the names of name servers; choose another name".into());
+    }
+    if zone.nameservers.iter().any(|node| node.as_str() == top) {
+        return Err(format!("would be hidden by the cut of node {top}; choose another name"));
+    }
+    Ok(())
+}
+
+fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
+    let mode = optional(section.get("mode"), Mode::Refer, |item| {
+        item.text(|text| match text {
+            "refer" => Ok(Mode::Refer),
+            "answer" => Ok(Mode::Answer),
+            _ => Err("\"refer\" or \"answer\" is expected".to_owned()),
+        })
+    });
+    let ttl = optional(section.get("ttl"), DEFAULT_TTL, |item| number(item, 1, MAX_TTL));
+    let answers = optional(section.get("answers"), DEFAULT_ANSWERS, |item| number(item, 1, MAX_ANSWERS));
+    let spread = optional(section.get("spread"), Duration::ZERO, |item| time(item, Duration::ZERO, MAX_SPREAD));
+    let probe = probe(section, host);
+    let servers = servers(section);
+    let policy = Policy { mode: mode?, ttl: ttl?, answers: answers?, spread: spread?, probe: probe? };
+    Some(Service { policy, servers })
+}
+
+fn probe(service: &Section<'_>, host: Option<&Name>) -> Option<ProbeSpec> {
+    let keys = ["kind", "port", "path", "host", "expect", "interval", "timeout", "rise", "fall"];
+    let section = service.section("probe", &keys);
+    let kind = section.require("kind", "how servers are measured: kind = \"tcp\" or \"http\"").and_then(|item| {
+        item.text(|text| match text {
+            "tcp" | "http" => Ok(text == "http"),
+            _ => Err("\"tcp\" or \"http\" is expected".to_owned()),
+        })
+    });
+    let port =
+        section.require("port", "the port to probe, such as port = 443").and_then(|item| number(&item, 1, u16::MAX));
+    let interval = optional(section.get("interval"), DEFAULT_INTERVAL, |item| time(item, MIN_INTERVAL, MAX_INTERVAL));
+    let timeout = optional(section.get("timeout"), DEFAULT_TIMEOUT, |item| time(item, MIN_TIMEOUT, MAX_TIMEOUT));
+    let item = section.get("timeout").or(section.get("interval"));
+    if let (Some(interval), Some(timeout), Some(item)) = (interval, timeout, item)
+        && timeout > interval
+    {
+        let (timeout, interval) = (humantime::format_duration(timeout), humantime::format_duration(interval));
+        item.fault(format!(
+            "a probe must end before the next begins: the timeout is {timeout}, the interval {interval}"
+        ));
+    }
+    let rise = optional(section.get("rise"), DEFAULT_RISE, |item| number(item, 1, MAX_COUNT));
+    let fall = optional(section.get("fall"), DEFAULT_FALL, |item| number(item, 1, MAX_COUNT));
+    let kind = if kind? { http(&section, host) } else { tcp(&section) };
+    Some(ProbeSpec { kind: kind?, port: port?, interval: interval?, timeout: timeout?, rise: rise?, fall: fall? })
+}
+
+fn tcp(section: &Section<'_>) -> Option<ProbeKind> {
+    for key in ["path", "host", "expect"] {
+        if let Some(item) = section.get(key) {
+            item.fault("only a probe of kind \"http\" has this");
+        }
+    }
+    Some(ProbeKind::Tcp)
+}
+
+fn http(section: &Section<'_>, host: Option<&Name>) -> Option<ProbeKind> {
+    let path = optional(section.get("path"), "/".to_owned(), |item| item.text(http_path));
+    let default_host = host.map(name::text).unwrap_or_default();
+    let host = optional(section.get("host"), default_host, |item| item.text(http_host));
+    let expect = optional(section.get("expect"), DEFAULT_EXPECT, |item| {
+        let list = item.is_list().then(|| item.list());
+        let bounds = all(&list.unwrap_or_default(), |item| number(item, 0, u16::MAX))?;
+        let range = match bounds.as_slice() {
+            [first, last] => status_range(*first, *last),
+            _ => Err("two numbers are expected, the first and the last good status: [200, 399]".to_owned()),
+        };
+        range.map_err(|problem| item.fault(problem)).ok()
+    });
+    Some(ProbeKind::Http { path: path?, host: host?, expect: expect? })
+}
+
+/// A request target in origin form (RFC 9112, section 3.2.1).
+pub(super) fn http_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') || text.len() > MAX_HTTP_TEXT || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!("a path is expected: / and up to {MAX_HTTP_TEXT} visible ASCII characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A Host field's value.
+pub(super) fn http_host(text: &str) -> Result<String, String> {
+    let right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']');
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(right) {
+        return Err("a host name is expected, with a port or without".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// First and last status that count as up.
+pub(super) fn status_range(first: u16, last: u16) -> Result<(u16, u16), String> {
+    if !(100..=599).contains(&first) || !(first..=599).contains(&last) {
+        return Err("two statuses from 100 to 599 are expected, the lower first: [200, 399]".into());
+    }
+    Ok((first, last))
+}
+
+fn servers(service: &Section<'_>) -> BTreeMap<String, Server> {
+    let sections = service.sections("server", &["id", "address", "weight"]);
+    const AT_LEAST_ONE: &str = "at least one [[service.server]] with id and address";
+    match service.require("server", AT_LEAST_ONE) {
+        Some(item) if item.is_list() && sections.is_empty() => item.fault(format!("empty; {AT_LEAST_ONE}")),
+        _ => {}
+    }
+    at_most(service.get("server"), sections.len(), MAX_SERVERS);
+    let mut ids: BTreeMap<String, Item<'_>> = BTreeMap::new();
+    let mut addresses: BTreeMap<IpAddr, Item<'_>> = BTreeMap::new();
+    let mut servers = BTreeMap::new();
+    for section in &sections {
+        let id = section.require("id", "the server's id, unique in its service, such as id = \"fra-1\"");
+        let address = section.require("address", "such as address = \"192.0.2.1\"");
+        let weight = optional(section.get("weight"), DEFAULT_WEIGHT, |item| number(item, 0, u16::MAX));
+        let id_read = id.and_then(|item| {
+            let read = item.text(name::server_id)?;
+            once(&mut ids, read, item)
+        });
+        let address_read = address.and_then(|item| {
+            let read = item.text(value::advertised_ip)?;
+            once(&mut addresses, read, item)
+        });
+        if let (Some(id), Some(address), Some(weight)) = (id_read, address_read, weight) {
+            servers.insert(id, Server { address, weight });
+        }
+    }
+    servers
+}
+
+/// Notes a fault if the value was seen before.
+fn once<'d, T: Ord + Clone>(seen: &mut BTreeMap<T, Item<'d>>, read: T, item: Item<'d>) -> Option<T> {
+    if let Some(earlier) = seen.get(&read) {
+        item.fault(format!("listed before as {}", earlier.path()));
+        return None;
+    }
+    seen.insert(read.clone(), item);
+    Some(read)
+}
+
+fn number<T: TryFrom<u64> + Into<u64>>(item: &Item<'_>, least: T, most: T) -> Option<T> {
+    item.integer(least.into()..=most.into()).and_then(|number| T::try_from(number).ok())
+}
+
+/// A time in whole microseconds, as records keep it: what is planned from a file and what is read back are equal.
+fn time(item: &Item<'_>, least: Duration, most: Duration) -> Option<Duration> {
+    item.text(|text| {
+        let read = value::duration(least, most)(text)?;
+        if read.subsec_nanos() % 1000 != 0 {
+            return Err("whole microseconds are expected".to_owned());
+        }
+        Ok(read)
+    })
+}
+
+fn at_most(item: Option<Item<'_>>, count: usize, most: usize) {
+    if let Some(item) = item.filter(|_| count > most) {
+        item.fault(format!("{count} of these, where at most {most} are allowed"));
+    }
+}

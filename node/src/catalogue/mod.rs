@@ -1,0 +1,163 @@
+//! The catalogue: which zones and services the mesh answers for, edited by operators through any node.
+//!
+//! ```text
+//!   services.toml ─ file ─▶ Catalogue ──┐
+//!                                       plan ─▶ changes ─ sign (operator key, HLC) ─▶ pages ─▶ any node ─▶ every node
+//!   replica ─ record ─▶ Records ────────┘                                                               │
+//!                          └─ join ─▶ Catalogue ◀────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A catalogue is a set of **records**, each one a signed register of its own: a zone, a service's policy, one server
+//! of a service. So two operators who edit different servers at the same moment both win, and a change of one server
+//! is one page of a few hundred bytes. A removed thing is a record too (a tombstone), or an old copy would bring it
+//! back.
+//!
+//! **Invariant:** the catalogue of a node is a function of the set of its records; in which order they came is lost.
+//! **Invariant:** what a record says is never trusted to be sensible. The bounds are checked when it is read, and a
+//! record beyond them is left out and reported, on all nodes alike.
+
+pub mod admission;
+mod file;
+pub mod hlc;
+pub mod name;
+mod plan;
+pub mod record;
+mod records;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_proto::rr::Name;
+use nigh_gossip::Table;
+
+use crate::config::{ConfigErrors, Label};
+use crate::measure::target::ProbeSpec;
+
+pub use plan::{Change, plan, sign};
+pub use records::{Problem, Records};
+
+/// The table that catalogue records are pages of.
+pub const TABLE: Table = Table(32);
+
+/// Mesh zones: each costs every node an apex and every cut once more.
+pub const MAX_ZONES: usize = 64;
+/// Services of all zones. Ten times what the figures ask for, and bounded as every node probes all of them.
+pub const MAX_SERVICES: usize = 10_000;
+/// Servers of one service: more cannot be told apart in one row table, and need a balancer of their own in front.
+pub const MAX_SERVERS: usize = 256;
+/// The longest that an answer may be kept: a server that died is asked for that long.
+pub const MAX_TTL: u32 = 3600;
+/// Addresses in one answer: as many as fit a plain UDP message beside everything else.
+pub const MAX_ANSWERS: u8 = 8;
+/// The widest spread: beyond a second of difference nothing is "equally near".
+pub const MAX_SPREAD: Duration = Duration::from_secs(1);
+/// The name servers of one zone, as many as the DNS puts into an NS set.
+pub const MAX_NAMESERVERS: usize = 8;
+
+/// The zones and services that the mesh answers for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalogue {
+    /// The mesh zones, by apex.
+    pub zones: BTreeMap<Name, Zone>,
+    /// The services, by host name.
+    pub services: BTreeMap<Name, Service>,
+}
+
+/// A zone that is delegated to the mesh.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// The nodes that stand in its NS set; empty: the first few by name.
+    pub nameservers: Vec<Label>,
+}
+
+/// A host name with its pool of servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// How its addresses are given out and its servers measured.
+    pub policy: Policy,
+    /// The pool, by id.
+    pub servers: BTreeMap<String, Server>,
+}
+
+/// How a service's addresses are given out and its servers measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How a node answers as DNS-B.
+    pub mode: Mode,
+    /// Seconds that an answer may be kept.
+    pub ttl: u32,
+    /// The most addresses in an answer.
+    pub answers: u8,
+    /// Servers within this of the best share by weight.
+    pub spread: Duration,
+    /// How the servers are measured.
+    pub probe: ProbeSpec,
+}
+
+/// How a node answers as DNS-B. The catalogue's own word for it: records outlive the types of the answering crate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// With a CNAME into the claimant's cut.
+    #[default]
+    Refer,
+    /// With addresses, from the claimant's rows.
+    Answer,
+}
+
+impl Mode {
+    /// The word for it in files and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refer => "refer",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// One server of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its share among those equally near.
+    pub weight: u16,
+}
+
+impl Catalogue {
+    /// Reads `services.toml`.
+    ///
+    /// # Errors
+    /// Every mistake in the text, in the order of the text.
+    pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
+        file::parse(text)
+    }
+
+    /// What the records say together. Whatever does not fit is left out and reported: servers of a service that is
+    /// gone, services outside all zones, kinds of records that a later version wrote.
+    pub fn from_records(records: &Records) -> (Self, Vec<Problem>) {
+        records.join()
+    }
+
+    /// How many servers all services have.
+    pub fn server_count(&self) -> usize {
+        self.services.values().map(|service| service.servers.len()).sum()
+    }
+
+    /// Services that the cut of one of `nodes` would hide: `www.fra.lb.example.com` is what node `fra` answers for
+    /// `www.lb.example.com`, so no service can have that name.
+    pub fn hidden_by<'a>(&self, nodes: impl IntoIterator<Item = &'a Label>) -> Vec<(Name, Label)> {
+        let nodes: Vec<&Label> = nodes.into_iter().collect();
+        let mut hidden = Vec::new();
+        for service in self.services.keys() {
+            let Some(top) = self.zones.keys().find_map(|zone| name::below(service, zone)) else { continue };
+            if let Some(node) = nodes.iter().find(|node| node.as_str() == top) {
+                hidden.push((service.clone(), (*node).clone()));
+            }
+        }
+        hidden
+    }
+}

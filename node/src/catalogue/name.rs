@@ -1,0 +1,75 @@
+//! Names of zones, services and servers: which are allowed, and how they are written.
+//!
+//! Inside the mesh a name is a fully qualified [`Name`] in lower case; in files, tables and record identities it is text
+//! without the final dot.
+
+use hickory_proto::rr::Name;
+
+/// A zone's name leaves room for `ns-<node>.<node>.` with two names of 60 characters before it.
+const LONGEST_ZONE: usize = 128;
+/// A service's name leaves room for one node's name of 60 characters and a dot inside it.
+const LONGEST_SERVICE: usize = 192;
+/// The longest id of a server: it stands in tables and in one label-like column.
+const LONGEST_ID: usize = 63;
+
+/// The text of a name, without the final dot.
+pub fn text(name: &Name) -> String {
+    let text = name.to_string();
+    text.strip_suffix('.').unwrap_or(&text).to_owned()
+}
+
+/// The label directly below `zone` in `name`: `fra` for `www.fra.lb.example.com` below `lb.example.com`.
+/// `None` if the name is the zone's apex or not in the zone.
+pub fn below(name: &Name, zone: &Name) -> Option<String> {
+    if !zone.zone_of(name) || name.num_labels() == zone.num_labels() {
+        return None;
+    }
+    let at = usize::from(name.num_labels() - zone.num_labels()) - 1;
+    name.iter().nth(at).map(|label| String::from_utf8_lossy(label).into_owned())
+}
+
+/// A zone's name.
+pub(super) fn zone(text: &str) -> Result<Name, String> {
+    let name = host_name(text, LONGEST_ZONE)?;
+    if name.num_labels() < 2 {
+        return Err("a zone below a registered name is expected, such as \"lb.example.com\"".into());
+    }
+    Ok(name)
+}
+
+/// A service's name.
+pub(super) fn service(text: &str) -> Result<Name, String> {
+    host_name(text, LONGEST_SERVICE)
+}
+
+/// A server's id within its service.
+pub(super) fn server_id(text: &str) -> Result<String, String> {
+    let right = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if text.is_empty() || text.len() > LONGEST_ID || !text.bytes().all(right) {
+        return Err(format!("1 to {LONGEST_ID} letters, digits, hyphens, underscores and dots are expected"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A host name (RFC 1123, section 2.1) in any case, with or without the final dot.
+fn host_name(text: &str, longest: usize) -> Result<Name, String> {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    if bare.len() > longest {
+        return Err(format!(
+            "at most {longest} characters, so that node names fit into it; this name has {}",
+            bare.len()
+        ));
+    }
+    let label_is_right = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if !bare.split('.').all(label_is_right) {
+        return Err("a host name is expected: labels of letters, digits and inner hyphens, with dots between".into());
+    }
+    let mut name = Name::from_ascii(bare).map_err(|e| format!("no host name: {e}"))?.to_lowercase();
+    name.set_fqdn(true);
+    Ok(name)
+}

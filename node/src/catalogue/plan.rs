@@ -1,0 +1,151 @@
+//! From what the mesh has to what the operator's file says: the changes, shown before they are signed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ed25519_dalek::SigningKey;
+use nigh_gossip::Page;
+
+use super::hlc::{Clock, TooFarAhead};
+use super::record::{Identity, Record, Value};
+use super::{Catalogue, Records, name};
+use crate::measure::target::ProbeKind;
+
+/// One record that must change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub identity: Identity,
+    /// What it says now.
+    pub before: Option<Value>,
+    /// What it shall say.
+    pub after: Option<Value>,
+}
+
+/// The changes that turn what `current` says into `desired`, and nothing else; sorted by identity.
+///
+/// Left-overs, such as servers of a service that is gone, are removed as well: they would come back with the service.
+pub fn plan(current: &Records, desired: &Catalogue) -> Vec<Change> {
+    let before = current.live();
+    let after = values(desired);
+    let added = after.iter().filter_map(|(identity, value)| {
+        let held = before.get(identity).map(|value| (*value).clone());
+        let change = Change { identity: identity.clone(), before: held, after: Some(value.clone()) };
+        (change.before != change.after).then_some(change)
+    });
+    let gone = before.iter().filter(|(identity, _)| !after.contains_key(identity));
+    let removed = gone.map(|(identity, value)| Change {
+        identity: (*identity).clone(),
+        before: Some((*value).clone()),
+        after: None,
+    });
+    let mut changes: Vec<Change> = added.chain(removed).collect();
+    changes.sort_by(|a, b| a.identity.cmp(&b.identity));
+    changes
+}
+
+/// Signs the changes, each with a stamp above everything that the clock has seen.
+///
+/// # Errors
+/// [`TooFarAhead`] if the stamps would not be admitted.
+pub fn sign(
+    changes: &[Change],
+    key: &SigningKey,
+    clock: &mut Clock,
+    now_millis: u64,
+) -> Result<Vec<Page>, TooFarAhead> {
+    changes
+        .iter()
+        .map(|change| {
+            let stamp = clock.next(now_millis)?;
+            let record = Record { identity: change.identity.clone(), value: change.after.clone() };
+            Ok(Page::sign(key, change.identity.key(), stamp.millis, stamp.counter, record.encode()))
+        })
+        .collect()
+}
+
+fn values(catalogue: &Catalogue) -> BTreeMap<Identity, Value> {
+    let mut values = BTreeMap::new();
+    for (apex, zone) in &catalogue.zones {
+        values.insert(Identity::Zone(apex.clone()), Value::Zone(zone.clone()));
+    }
+    for (name, service) in &catalogue.services {
+        values.insert(Identity::Service(name.clone()), Value::Service(service.policy.clone()));
+        for (id, server) in &service.servers {
+            values.insert(Identity::Server(name.clone(), id.clone()), Value::Server(*server));
+        }
+    }
+    values
+}
+
+/// One line: `+` added, `-` removed, `~` changed with the fields that differ.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.identity {
+            Identity::Zone(apex) => format!("zone {}", name::text(apex)),
+            Identity::Service(service) => format!("service {}", name::text(service)),
+            Identity::Server(service, id) => format!("server {} {id}", name::text(service)),
+        };
+        let fields = |value: &Option<Value>| value.as_ref().map(fields).unwrap_or_default();
+        let (before, after) = (fields(&self.before), fields(&self.after));
+        let (sign, shown) = match (&self.before, &self.after) {
+            (None, _) => ('+', after.iter().map(|(field, value)| format!("{field} {value}")).collect::<Vec<_>>()),
+            (_, None) => ('-', Vec::new()),
+            (Some(_), Some(_)) => ('~', differences(&before, &after)),
+        };
+        write!(f, "{sign} {what}")?;
+        if shown.is_empty() { Ok(()) } else { write!(f, ": {}", shown.join(", ")) }
+    }
+}
+
+type Fields = BTreeMap<&'static str, String>;
+
+fn differences(before: &Fields, after: &Fields) -> Vec<String> {
+    const NONE: &str = "none";
+    let mut shown = Vec::new();
+    for field in before.keys().chain(after.keys().filter(|field| !before.contains_key(*field))) {
+        let (old, new) = (before.get(field), after.get(field));
+        if old != new {
+            let text = |value: Option<&String>| value.cloned().unwrap_or_else(|| NONE.to_owned());
+            shown.push(format!("{field} {} -> {}", text(old), text(new)));
+        }
+    }
+    shown
+}
+
+fn fields(value: &Value) -> Fields {
+    match value {
+        Value::Zone(zone) => {
+            let names: Vec<String> = zone.nameservers.iter().map(ToString::to_string).collect();
+            let names = if names.is_empty() { "by name".to_owned() } else { names.join(" ") };
+            Fields::from([("nameservers", names)])
+        }
+        Value::Service(policy) => {
+            let time = |duration| humantime::format_duration(duration).to_string();
+            let probe = &policy.probe;
+            let mut fields = Fields::from([
+                ("mode", policy.mode.as_str().to_owned()),
+                ("ttl", policy.ttl.to_string()),
+                ("answers", policy.answers.to_string()),
+                ("spread", time(policy.spread)),
+                ("interval", time(probe.interval)),
+                ("timeout", time(probe.timeout)),
+                ("rise", probe.rise.to_string()),
+                ("fall", probe.fall.to_string()),
+            ]);
+            match &probe.kind {
+                ProbeKind::Tcp => fields.insert("probe", format!("tcp port {}", probe.port)),
+                ProbeKind::Http { path, host, expect: (first, last) } => {
+                    fields.insert("host", host.clone());
+                    fields.insert("path", path.clone());
+                    fields.insert("expect", format!("{first}-{last}"));
+                    fields.insert("probe", format!("http port {}", probe.port))
+                }
+            };
+            fields
+        }
+        Value::Server(server) => {
+            Fields::from([("address", server.address.to_string()), ("weight", server.weight.to_string())])
+        }
+    }
+}

@@ -1,0 +1,298 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use nigh_gossip::{Key, Owner, Page, Slot, Table, codec};
+use proptest::prelude::*;
+use serde::Serialize;
+
+use super::admission::{NotAdmitted, admit};
+use super::hlc::Clock;
+use super::record::{Identity, Record, Unreadable, Value};
+use super::{Catalogue, Mode, Policy, Records, Server, Service, TABLE, Zone, name, plan, sign};
+use crate::identity;
+use crate::measure::target::{ProbeKind, ProbeSpec};
+
+/// A Tuesday.
+const NOW: u64 = 1_790_000_000_000;
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+/// Plans, signs and applies, as `nigh apply` and a node do together.
+fn apply(records: &mut Records, desired: &Catalogue) -> Vec<Page> {
+    let mut clock = Clock::after(records.stamps());
+    let pages = sign(&plan(records, desired), &key(), &mut clock, NOW).unwrap();
+    for page in &pages {
+        records.apply(&Page::from_bytes(page.to_bytes()).unwrap());
+    }
+    pages
+}
+
+fn parsed(text: &str) -> Catalogue {
+    Catalogue::parse(text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+const FILE: &str = r#"
+[[zone]]
+name = "lb.example.com"
+[[service]]
+name = "www.lb.example.com"
+probe = { kind = "http", port = 80, host = "www.example.com" }
+server = [{ id = "fra-1", address = "192.0.2.1" }, { id = "nyc-1", address = "2001:db8::1", weight = 3 }]
+"#;
+
+#[test]
+fn an_operator_reads_what_will_change() {
+    let mut records = Records::default();
+    let show = |records: &Records, text: &str| -> Vec<String> {
+        plan(records, &parsed(text)).iter().map(ToString::to_string).collect()
+    };
+    let expected = [
+        "+ zone lb.example.com: nameservers by name",
+        "+ service www.lb.example.com: answers 1, expect 200-399, fall 3, host www.example.com, interval 2s, mode refer, \
+         path /, probe http port 80, rise 2, spread 0s, timeout 1s, ttl 20",
+        "+ server www.lb.example.com fra-1: address 192.0.2.1, weight 1",
+        "+ server www.lb.example.com nyc-1: address 2001:db8::1, weight 3",
+    ];
+    assert_eq!(show(&records, FILE), expected);
+    apply(&mut records, &parsed(FILE));
+    assert_eq!(show(&records, FILE), [""; 0]);
+
+    let edited = FILE
+        .replace(r#"kind = "http", port = 80, host = "www.example.com""#, r#"kind = "tcp", port = 443"#)
+        .replace("weight = 3", "weight = 4")
+        .replace("fra-1", "fra-2")
+        .replace("[[service]]", "nameservers = [\"fra\"]\n[[service]]\nttl = 30");
+    let expected = [
+        "~ zone lb.example.com: nameservers by name -> fra",
+        "~ service www.lb.example.com: expect 200-399 -> none, host www.example.com -> none, path / -> none, \
+         probe http port 80 -> tcp port 443, ttl 20 -> 30",
+        "- server www.lb.example.com fra-1",
+        "+ server www.lb.example.com fra-2: address 192.0.2.1, weight 1",
+        "~ server www.lb.example.com nyc-1: weight 3 -> 4",
+    ];
+    assert_eq!(show(&records, &edited), expected);
+}
+
+#[test]
+fn a_server_added_while_its_service_was_removed_is_left_out_and_cleaned_up() {
+    let mut records = Records::default();
+    apply(&mut records, &parsed(FILE));
+    let mut other = records.clone();
+    // One operator removes the service, the other adds a server to it, neither having seen the other's edit.
+    let bare = "[[zone]]\nname = \"lb.example.com\"";
+    apply(&mut records, &parsed(bare));
+    let more = FILE.replace("[{ id", "[{ id = \"late\", address = \"192.0.2.9\" }, { id");
+    for page in apply(&mut other, &parsed(&more)) {
+        records.apply(&page);
+    }
+    let (catalogue, problems) = Catalogue::from_records(&records);
+    assert_eq!((catalogue, problems), (parsed(bare), vec![]));
+    let cleaning: Vec<String> = plan(&records, &parsed(bare)).iter().map(ToString::to_string).collect();
+    assert_eq!(cleaning, ["- server www.lb.example.com late"]);
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    version: u16,
+    identity: &'a str,
+    value: Option<serde_bytes::ByteBuf>,
+}
+
+/// A record as another version, or a broken program, might sign it.
+fn foreign(identity: &str, version: u16, value: &[u8]) -> Page {
+    let key_of = |identity: &str| {
+        let mut slot = [0; 16];
+        slot.copy_from_slice(&blake3::derive_key("nigh 2026 catalogue record slot 1", identity.as_bytes())[..16]);
+        Key { owner: Owner::Operators, table: TABLE, slot: Slot(slot) }
+    };
+    let body = codec::encode(&Envelope { version, identity, value: Some(serde_bytes::ByteBuf::from(value)) });
+    Page::sign(&key(), key_of(identity), NOW, 0, body)
+}
+
+#[test]
+fn what_cannot_be_read_is_reported_and_the_rest_stands() {
+    let mut records = Records::default();
+    apply(&mut records, &parsed(FILE));
+    let misplaced = Record { identity: Identity::Zone(name::zone("b.example").unwrap()), value: None };
+    let elsewhere = Identity::Zone(name::zone("a.example").unwrap()).key();
+    for page in [
+        foreign("tag/eu", 1, b""),
+        foreign("zone/later.example.com", 2, b""),
+        foreign("zone/Upper.example.com", 1, b""),
+        foreign("service/broken.lb.example.com", 1, b"\xff"),
+        foreign("service/www.example.net", 1, &service_bytes()),
+        foreign("server/www.lb.example.com/short", 1, &codec::encode(&(serde_bytes::ByteBuf::from([1, 2, 3]), 1))),
+        Page::sign(&key(), elsewhere, NOW, 0, misplaced.encode()),
+    ] {
+        records.apply(&page);
+    }
+    let (catalogue, problems) = Catalogue::from_records(&records);
+    assert_eq!(catalogue, parsed(FILE));
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let expected = [
+        "malformed record: server/www.lb.example.com/short: an address of 3 bytes",
+        "malformed record: service/broken.lb.example.com: not the CBOR that was expected",
+        "malformed record: zone/Upper.example.com: not in lower case",
+        "record \"tag/eu\" is of a kind that this version does not know; upgrade nigh on this node",
+        "record \"zone/b.example\" is in another record's place",
+        "record \"zone/later.example.com\" has layout 2, and this version knows up to 1; upgrade nigh on this node",
+        "service/www.example.net: left out: in no zone of the catalogue",
+    ];
+    assert_eq!(problems, expected);
+}
+
+/// The bytes of a policy, cut out of a record that has one.
+fn service_bytes() -> Vec<u8> {
+    let service = parsed(FILE).services.into_values().next().unwrap();
+    super::wire::encode(&Value::Service(service.policy))
+}
+
+#[test]
+fn a_record_in_the_wrong_place_is_refused() {
+    let record = Record { identity: Identity::Zone(name::zone("a.example").unwrap()), value: None };
+    assert_eq!(Record::decode(record.identity.key(), &record.encode()), Ok(record.clone()));
+    let wrong = Key { slot: Slot([0; 16]), ..record.identity.key() };
+    assert_eq!(Record::decode(wrong, &record.encode()), Err(Unreadable::Misplaced("zone/a.example".into())));
+}
+
+#[test]
+fn only_the_operators_timely_records_are_admitted() {
+    let mesh = identity::public(&key());
+    let changes = plan(&Records::default(), &parsed(FILE));
+    let signed = |key: &SigningKey, now| sign(&changes, key, &mut Clock::default(), now).unwrap();
+    admit(&signed(&key(), NOW), mesh, NOW).unwrap();
+    admit(&signed(&key(), NOW - 86_400_000), mesh, NOW).unwrap();
+
+    let ahead = admit(&signed(&key(), NOW + 660_000), mesh, NOW).unwrap_err();
+    let text = "zone/lb.example.com: stamped 11m ahead of this host's clock, where at most 10m are allowed; \
+                set the clock right (timedatectl), here or where the edit was signed";
+    assert_eq!(ahead.to_string(), text);
+    let stranger = signed(&SigningKey::from_bytes(&[6; 32]), NOW);
+    assert!(matches!(admit(&stranger, mesh, NOW), Err(NotAdmitted::Signer { .. })));
+    let other_table = Key { table: Table(17), ..changes[0].identity.key() };
+    let page = Page::sign(&key(), other_table, NOW, 0, vec![]);
+    assert!(matches!(admit(&[page], mesh, NOW), Err(NotAdmitted::NotARecord)));
+    let garbled = Page::sign(&key(), changes[0].identity.key(), NOW, 0, vec![1]);
+    assert!(matches!(admit(&[garbled], mesh, NOW), Err(NotAdmitted::Unreadable(_))));
+    let many = vec![signed(&key(), NOW)[0].clone(); 1001];
+    assert!(matches!(admit(&many, mesh, NOW), Err(NotAdmitted::TooMany(1001))));
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let kind = prop_oneof![
+        Just(ProbeKind::Tcp),
+        ("/[a-z]{0,9}", "[a-z]{1,9}", 100u16..300).prop_map(|(path, host, first)| ProbeKind::Http {
+            path,
+            host,
+            expect: (first, 399)
+        }),
+    ];
+    let times = (0u64..=1_000_000, 100_000u64..=3_600_000_000, 5000u64..=30_000_000);
+    (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30)).prop_map(
+        |(answer, ttl, answers, kind, port, (spread, interval, timeout), (rise, fall))| Policy {
+            mode: if answer { Mode::Answer } else { Mode::Refer },
+            ttl,
+            answers,
+            spread: Duration::from_micros(spread),
+            probe: ProbeSpec {
+                kind,
+                port,
+                interval: Duration::from_micros(interval),
+                timeout: Duration::from_micros(timeout),
+                rise,
+                fall,
+            },
+        },
+    )
+}
+
+fn any_server() -> impl Strategy<Value = Server> {
+    let v4 = (1u8..=223, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| IpAddr::from([a, b, c, d]));
+    let v6 = any::<[u8; 15]>().prop_map(|rest| {
+        let mut bytes = [0x20; 16];
+        bytes[1..].copy_from_slice(&rest);
+        IpAddr::from(bytes)
+    });
+    (prop_oneof![v4, v6], any::<u16>()).prop_map(|(address, weight)| Server { address, weight })
+}
+
+/// Few names, so that states overlap; services only in zones that are there, as the file demands.
+fn any_catalogue() -> impl Strategy<Value = Catalogue> {
+    let zones = prop::collection::btree_map(
+        prop::sample::select(vec!["lb.example.com", "lb.example.org"]),
+        prop::collection::btree_set("[a-z]{1,3}", 0..4),
+        0..3,
+    );
+    let servers = prop::collection::btree_map("[a-c]", any_server(), 1..4);
+    let services = prop::collection::btree_map(
+        prop::sample::select(vec!["a.lb.example.com", "b.lb.example.com", "a.lb.example.org", "lb.example.org"]),
+        (any_policy(), servers),
+        0..4,
+    );
+    (zones, services).prop_map(|(zones, services)| {
+        let zones: BTreeMap<_, _> = zones
+            .into_iter()
+            .map(|(apex, nodes): (&str, BTreeSet<String>)| {
+                let nameservers = nodes.iter().map(|node| node.parse().unwrap()).collect();
+                (name::zone(apex).unwrap(), Zone { nameservers })
+            })
+            .collect();
+        let services = services
+            .into_iter()
+            .map(|(host, (policy, servers))| (name::service(host).unwrap(), Service { policy, servers }))
+            .filter(|(host, _)| zones.keys().any(|zone| zone.zone_of(host)))
+            .collect();
+        Catalogue { zones, services }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever was there before, an applied file is what is there after; applying it again changes nothing.
+    #[test]
+    fn an_applied_catalogue_is_what_the_records_say(history in prop::collection::vec(any_catalogue(), 1..5)) {
+        let mut records = Records::default();
+        for desired in &history {
+            apply(&mut records, desired);
+            prop_assert_eq!(Catalogue::from_records(&records), (desired.clone(), vec![]));
+            prop_assert_eq!(plan(&records, desired), vec![]);
+        }
+    }
+
+    /// Two operators edit apart, and their records arrive in any order, some twice: all nodes have the same catalogue,
+    /// and either operator's next edit reaches what it says.
+    #[test]
+    fn the_order_of_arrival_is_lost(
+        (base, left, right, next) in (any_catalogue(), any_catalogue(), any_catalogue(), any_catalogue()),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+    ) {
+        let mut mine = Records::default();
+        let mut pages = apply(&mut mine, &base);
+        let mut theirs = mine.clone();
+        pages.extend(apply(&mut mine, &left));
+        pages.extend(apply(&mut theirs, &right));
+
+        let in_turn = Records::from_pages(&pages);
+        let mut shuffled = Records::from_pages(order.iter().filter(|_| !pages.is_empty()).map(|i| i.get(&pages)));
+        for page in pages.iter().rev() {
+            shuffled.apply(page);
+        }
+        prop_assert_eq!(&shuffled, &in_turn);
+        apply(&mut shuffled, &next);
+        prop_assert_eq!(Catalogue::from_records(&shuffled), (next, vec![]));
+    }
+
+    #[test]
+    fn arbitrary_bodies_never_panic(body: Vec<u8>, identity in "(zone|service|server)/[a-z.]{0,9}/?[a-z]?", value: Vec<u8>) {
+        let page = foreign(&identity, 1, &value);
+        let _ = Record::decode(page.key(), page.body());
+        let _ = Record::decode(page.key(), &body);
+    }
+}

@@ -1,0 +1,161 @@
+//! The values of records as bytes. Fields are numbered by their order (packed CBOR): add at the end with
+//! `#[serde(default)]`, never move or remove.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use nigh_gossip::codec;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Identity, Value};
+use super::{MAX_ANSWERS, MAX_NAMESERVERS, MAX_SPREAD, MAX_TTL, Mode, Policy, Server, Zone, file};
+use crate::config::value::contactable;
+use crate::measure::target::{ProbeKind, ProbeSpec};
+
+#[derive(Serialize, Deserialize)]
+struct ZoneBytes {
+    nameservers: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PolicyBytes {
+    /// 0 refer, 1 answer.
+    mode: u8,
+    ttl: u32,
+    answers: u8,
+    spread_us: u64,
+    probe: ProbeBytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProbeBytes {
+    /// 0 TCP, 1 HTTP.
+    kind: u8,
+    port: u16,
+    interval_us: u64,
+    timeout_us: u64,
+    rise: u32,
+    fall: u32,
+    /// HTTP only, as are the next two.
+    path: String,
+    host: String,
+    expect: (u16, u16),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ServerBytes {
+    /// 4 or 16 bytes.
+    address: serde_bytes::ByteBuf,
+    weight: u16,
+}
+
+pub(super) fn encode(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Zone(zone) => {
+            codec::encode(&ZoneBytes { nameservers: zone.nameservers.iter().map(ToString::to_string).collect() })
+        }
+        Value::Service(policy) => codec::encode(&PolicyBytes {
+            mode: match policy.mode {
+                Mode::Refer => 0,
+                Mode::Answer => 1,
+            },
+            ttl: policy.ttl,
+            answers: policy.answers,
+            spread_us: micros(policy.spread),
+            probe: probe_bytes(&policy.probe),
+        }),
+        Value::Server(server) => {
+            let address = match server.address {
+                IpAddr::V4(v4) => v4.octets().to_vec(),
+                IpAddr::V6(v6) => v6.octets().to_vec(),
+            };
+            codec::encode(&ServerBytes { address: serde_bytes::ByteBuf::from(address), weight: server.weight })
+        }
+    }
+}
+
+/// Reads a value of the kind that the identity names, and checks its bounds: an operator's key may be used by another
+/// version, or another program.
+pub(super) fn decode(identity: &Identity, bytes: &[u8]) -> Result<Value, String> {
+    match identity {
+        Identity::Zone(_) => {
+            let read: ZoneBytes = codec::decode(bytes).map_err(|e| e.to_string())?;
+            if read.nameservers.len() > MAX_NAMESERVERS {
+                return Err(format!("{} name servers", read.nameservers.len()));
+            }
+            let labels: Result<_, _> = read.nameservers.iter().map(|label| label.parse()).collect();
+            Ok(Value::Zone(Zone { nameservers: labels.map_err(|_| "a name server that is no node name".to_owned())? }))
+        }
+        Identity::Service(_) => policy(codec::decode(bytes).map_err(|e| e.to_string())?).map(Value::Service),
+        Identity::Server(..) => {
+            let read: ServerBytes = codec::decode(bytes).map_err(|e| e.to_string())?;
+            let address = match (<[u8; 4]>::try_from(&read.address[..]), <[u8; 16]>::try_from(&read.address[..])) {
+                (Ok(v4), _) => IpAddr::from(v4),
+                (_, Ok(v6)) => IpAddr::from(v6),
+                _ => return Err(format!("an address of {} bytes", read.address.len())),
+            };
+            contactable(address)?;
+            Ok(Value::Server(Server { address, weight: read.weight }))
+        }
+    }
+}
+
+fn policy(read: PolicyBytes) -> Result<Policy, String> {
+    let mode = match read.mode {
+        0 => Mode::Refer,
+        1 => Mode::Answer,
+        other => return Err(format!("mode {other}")),
+    };
+    let spread = Duration::from_micros(read.spread_us);
+    if !(1..=MAX_TTL).contains(&read.ttl) || !(1..=MAX_ANSWERS).contains(&read.answers) || spread > MAX_SPREAD {
+        return Err(format!("ttl {}, {} answers or spread {spread:?} beyond bounds", read.ttl, read.answers));
+    }
+    Ok(Policy { mode, ttl: read.ttl, answers: read.answers, spread, probe: probe(read.probe)? })
+}
+
+fn probe_bytes(probe: &ProbeSpec) -> ProbeBytes {
+    let (kind, path, host, expect) = match &probe.kind {
+        ProbeKind::Tcp => (0, String::new(), String::new(), (0, 0)),
+        ProbeKind::Http { path, host, expect } => (1, path.clone(), host.clone(), *expect),
+    };
+    ProbeBytes {
+        kind,
+        port: probe.port,
+        interval_us: micros(probe.interval),
+        timeout_us: micros(probe.timeout),
+        rise: probe.rise,
+        fall: probe.fall,
+        path,
+        host,
+        expect,
+    }
+}
+
+fn probe(read: ProbeBytes) -> Result<ProbeSpec, String> {
+    let kind = match read.kind {
+        0 => ProbeKind::Tcp,
+        1 => ProbeKind::Http {
+            path: file::http_path(&read.path)?,
+            host: file::http_host(&read.host)?,
+            expect: file::status_range(read.expect.0, read.expect.1)?,
+        },
+        other => return Err(format!("probe kind {other}")),
+    };
+    let spec = ProbeSpec {
+        kind,
+        port: read.port,
+        interval: Duration::from_micros(read.interval_us),
+        timeout: Duration::from_micros(read.timeout_us),
+        rise: read.rise,
+        fall: read.fall,
+    };
+    if spec.port == 0 || spec != spec.clamped() {
+        return Err("a probe beyond bounds".into());
+    }
+    Ok(spec)
+}
+
+/// The file is read in whole microseconds, so nothing is lost here.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,141 @@
+//! `nigh apply`: make the mesh's catalogue what a file says.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use nigh_gossip::NodeId;
+use serde_json::json;
+
+use super::table::count;
+use super::{Socket, WrongInput, files, output};
+use crate::admin::report::{Peer, Status};
+use crate::admin::{Client, Submitted};
+use crate::catalogue::hlc::{self, Clock};
+use crate::catalogue::{Catalogue, Change, Records, name, plan, sign};
+use crate::config::Label;
+use crate::identity::{self, Kind};
+
+/// The arguments of `nigh apply`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Apply {
+    /// The whole catalogue, as TOML
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The operator's key, made by `nigh init`
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Allow FILE to be empty, and so to remove everything
+    #[arg(long)]
+    remove_all: bool,
+    /// Print the changes as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Apply {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let desired = files::read(&self.file, Catalogue::parse)?;
+        let key = identity::load(&self.key, Kind::Operator)?;
+        let client = self.socket.client();
+        let status: Status = client.get("status").await?;
+        check_mesh(&status, identity::public(&key), &self.key)?;
+        check_names(&client, &desired, &self.file).await?;
+
+        let current = Records::from_pages(&client.catalogue().await?);
+        let changes = plan(&current, &desired);
+        if desired == Catalogue::default() && !changes.is_empty() && !self.remove_all {
+            let problem = format!(
+                "{}: says nothing, so all {} records would be removed; if that is meant, add --remove-all",
+                self.file.display(),
+                changes.len()
+            );
+            return Err(WrongInput(problem).into());
+        }
+        let mut submitted = None;
+        if !self.json {
+            for change in &changes {
+                output::print(&change.to_string())?;
+            }
+        }
+        if !self.dry_run && !changes.is_empty() {
+            let mut clock = Clock::after(current.stamps());
+            let pages = sign(&changes, &key, &mut clock, hlc::unix_millis()).context("cannot stamp the changes")?;
+            submitted = Some(client.submit(&pages).await.context("not all changes were taken; apply again to finish")?);
+        }
+        if self.json {
+            let lines: Vec<_> = changes
+                .iter()
+                .map(|change| {
+                    let (record, text) = (change.identity.to_string(), change.to_string());
+                    json!({ "record": record, "change": kind(change), "text": text })
+                })
+                .collect();
+            return output::print_json(&json!({ "changes": lines, "dry_run": self.dry_run, "submitted": submitted }));
+        }
+        Ok(output::print(&summary(&changes, submitted, &desired, &status.node.name))?)
+    }
+}
+
+fn check_mesh(status: &Status, operator: NodeId, file: &std::path::Path) -> anyhow::Result<()> {
+    if status.mesh.id != operator.to_string() {
+        bail!(
+            "{} is the key of mesh {operator}, but node {} belongs to mesh {}; use that operator's key, or another \
+             node",
+            file.display(),
+            status.node.name,
+            status.mesh.id
+        );
+    }
+    Ok(())
+}
+
+/// What the file alone cannot know: which names the cuts of the mesh's nodes take.
+async fn check_names(client: &Client, desired: &Catalogue, file: &std::path::Path) -> anyhow::Result<()> {
+    let peers: Vec<Peer> = client.get("peers").await?;
+    let nodes: Vec<Label> = peers.iter().filter_map(|peer| peer.name.parse().ok()).collect();
+    let hidden: Vec<String> = desired
+        .hidden_by(&nodes)
+        .iter()
+        .map(|(service, node)| {
+            format!(
+                "{}: service {} would be hidden by the cut of node {node}; choose another name",
+                file.display(),
+                name::text(service)
+            )
+        })
+        .collect();
+    if hidden.is_empty() { Ok(()) } else { Err(WrongInput(hidden.join("\n")).into()) }
+}
+
+fn kind(change: &Change) -> &'static str {
+    match (&change.before, &change.after) {
+        (None, _) => "add",
+        (_, None) => "remove",
+        _ => "change",
+    }
+}
+
+fn summary(changes: &[Change], submitted: Option<Submitted>, desired: &Catalogue, node: &str) -> String {
+    let of_kind = |which| changes.iter().filter(|change| kind(change) == which).count();
+    let counts = format!("{} added, {} changed, {} removed", of_kind("add"), of_kind("change"), of_kind("remove"));
+    let records = count(changes.len(), "record");
+    match submitted {
+        None if changes.is_empty() => format!(
+            "nothing to change: {}, {}, {} as in the file",
+            count(desired.zones.len(), "zone"),
+            count(desired.services.len(), "service"),
+            count(desired.server_count(), "server")
+        ),
+        None => format!("dry run: {records} would be submitted ({counts})"),
+        Some(Submitted { accepted, superseded: 0 }) => format!("{accepted} of {records} taken by {node} ({counts})"),
+        Some(Submitted { accepted, superseded }) => format!(
+            "{accepted} of {records} taken by {node} ({counts}); {superseded} lost against a newer edit: apply again \
+             to see it"
+        ),
+    }
+}

@@ -1,0 +1,50 @@
+//! `nigh init`: an operator key, and with it a new mesh.
+
+use std::path::PathBuf;
+
+use super::output;
+use crate::identity::{self, KeyError, Kind};
+
+/// The arguments of `nigh init`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// Where to put the key; never overwritten
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Print the mesh id as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Init {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let key = match identity::create(&self.key, Kind::Operator) {
+            Err(exists @ KeyError::Exists(_)) => {
+                // Most who come here a second time want to know the id.
+                return Err(match identity::load(&self.key, Kind::Operator) {
+                    Ok(key) => anyhow::anyhow!("{exists}\nits mesh id is {}", identity::public(&key)),
+                    Err(_) => exists.into(),
+                });
+            }
+            made => made?,
+        };
+        let id = identity::public(&key);
+        let file = self.key.display();
+        if self.json {
+            return output::print_json(&serde_json::json!({ "mesh_id": id, "key": self.key }));
+        }
+        let text = format!(
+            "operator key written to {file}: keep a copy, and keep it away from the nodes.\n\
+             Whoever has it rules the mesh.\n\
+             mesh id: {id}\n\
+             \n\
+             Put this into the configuration of every node:\n\
+             \n\
+             [mesh]\n\
+             id = \"{id}\"\n\
+             \n\
+             Then start a node, and give it services: nigh apply services.toml --key {file}"
+        );
+        Ok(output::print(&text)?)
+    }
+}

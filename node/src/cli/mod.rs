@@ -1,0 +1,204 @@
+//! The command line.
+//!
+//! Exit codes: 0 done; 1 it could not be done (no node listens, the node refused, the process failed); 2 what was
+//! given is wrong (arguments, a configuration, a services file), so that trying again will not help.
+//!
+//! Commands that read print a table for people, or with `--json` the API's own JSON, unchanged.
+
+mod apply;
+mod files;
+mod init;
+mod output;
+mod read;
+mod table;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::admin::{Client, ExplainQuery, QueryType};
+use crate::config::{Config, DEFAULT_SOCKET};
+use crate::{demo, logging, run};
+
+/// The variable that names the admin socket.
+const SOCKET_ENV: &str = "NIGH_SOCKET";
+
+/// Trying again will not help.
+const WRONG_INPUT: u8 = 2;
+
+/// nigh: a mesh of DNS load balancers that answer with the server nearest to the one who asks.
+#[derive(Debug, Parser)]
+#[command(name = "nigh", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node
+    Run(ConfigFile),
+    /// Check a configuration: every mistake at once, and nothing is opened
+    CheckConfig(ConfigFile),
+    /// Make an operator key, and with it a new mesh
+    Init(init::Init),
+    /// Make the mesh's catalogue what FILE says; what is not in FILE is removed
+    Apply(apply::Apply),
+    /// The node at a glance
+    Status(Read),
+    /// All members of the mesh
+    Peers(Read),
+    /// Which node claims which resolvers
+    Claims(Read),
+    /// What each node measured of each server
+    Latency(Read),
+    /// The services and their servers
+    Services(Read),
+    /// What a query would be answered, and why
+    Explain(Explain),
+    /// Withdraw the node's claims, answer a while longer and stop, as on SIGTERM
+    Drain(Socket),
+    /// A mesh of five on this machine, without root: who gets which server, and what a node's death changes
+    Demo(demo::Args),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Socket {
+    /// The node's admin socket [env: NIGH_SOCKET] [default: /run/nigh/nigh.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl Socket {
+    fn client(self) -> Client {
+        let path =
+            self.socket.or_else(|| std::env::var_os(SOCKET_ENV).filter(|path| !path.is_empty()).map(PathBuf::from));
+        Client::new(&path.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+    }
+}
+
+#[derive(Debug, Args)]
+struct Read {
+    #[command(flatten)]
+    socket: Socket,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    /// The queried name, such as www.lb.example.com
+    name: String,
+    /// The address that asks: the resolver's
+    #[arg(long, value_name = "ADDRESS")]
+    from: IpAddr,
+    /// The queried type
+    #[arg(long = "type", value_name = "TYPE", default_value = "A", ignore_case = true)]
+    rtype: QueryType,
+    /// Explain on behalf of this node
+    #[arg(long, value_name = "NODE")]
+    at: Option<String>,
+    #[command(flatten)]
+    read: Read,
+}
+
+/// What was given is wrong: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongInput(String);
+
+/// Runs the command that `args` name, the program's name first.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are "errors" too, and go to standard output.
+            let code = u8::try_from(error.exit_code()).unwrap_or(WRONG_INPUT);
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE };
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            if error.is::<WrongInput>() { ExitCode::from(WRONG_INPUT) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(file) => {
+            let config = load(file)?;
+            logging::start(&config.log).map_err(|e| WrongInput(format!("{e:#}")))?;
+            block_on(Threads::PerCore, run::run(config))??;
+        }
+        Command::CheckConfig(file) => output::print(&check_report(&load(file)?))?,
+        Command::Init(init) => init.run()?,
+        Command::Apply(apply) => block_on(Threads::One, apply.run())??,
+        Command::Status(read) => block_on(Threads::One, read::status(read.socket.client(), read.json))??,
+        Command::Peers(read) => block_on(Threads::One, read::peers(read.socket.client(), read.json))??,
+        Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client(), read.json))??,
+        Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client(), read.json))??,
+        Command::Services(read) => block_on(Threads::One, read::services(read.socket.client(), read.json))??,
+        Command::Explain(Explain { name, from, rtype, at, read }) => {
+            let query = ExplainQuery { name, from, rtype, at };
+            block_on(Threads::One, read::explain(read.socket.client(), read.json, query))??;
+        }
+        Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()))??,
+        Command::Demo(args) => return demo::run(args),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many threads a command is worth.
+enum Threads {
+    One,
+    PerCore,
+}
+
+fn block_on<F: Future>(threads: Threads, future: F) -> std::io::Result<F::Output> {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::PerCore => tokio::runtime::Builder::new_multi_thread(),
+    };
+    Ok(builder.enable_all().build()?.block_on(future))
+}
+
+fn load(file: ConfigFile) -> anyhow::Result<Config> {
+    let path = file.file.or(file.config).unwrap_or_default();
+    files::read(&path, Config::parse)
+}
+
+fn check_report(config: &Config) -> String {
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let bootstrap: Vec<String> = config.mesh.bootstrap.iter().map(ToString::to_string).collect();
+    let lines = [
+        format!("configuration is good: node {}", config.node.name),
+        format!("  mesh    {} on {}", config.mesh.id.short(), list(&config.mesh.listen)),
+        format!(
+            "  peers   {}",
+            if bootstrap.is_empty() { "none: the first node of a mesh".into() } else { bootstrap.join(", ") }
+        ),
+        format!("  DNS     {}", list(&config.dns.listen)),
+        format!("  claims  {}", config.claims.len()),
+    ];
+    lines.join("\n")
+}

@@ -1,0 +1,222 @@
+//! Reports as tables: no borders, numbers to the right, a dash where there is nothing.
+
+use std::fmt::Display;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use crate::admin::report::{ClaimLine, LatencyLine, Peer, ProbeLine, ServiceLine, Status};
+
+const NOTHING: &str = "-";
+
+/// How a column is set.
+#[derive(Clone, Copy)]
+enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|column| match column {
+        Column::Text(title) | Column::Number(title) => *title,
+    }));
+    table.add_rows(rows);
+    for (i, column) in columns.iter().enumerate() {
+        let Some(set) = table.column_mut(i) else { continue };
+        set.set_padding((0, 2));
+        if matches!(column, Column::Number(_)) {
+            set.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn or_nothing(text: impl Display) -> String {
+    let text = text.to_string();
+    if text.is_empty() { NOTHING.to_owned() } else { text }
+}
+
+fn list<T: Display>(items: &[T]) -> String {
+    or_nothing(items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+}
+
+fn millis(value: Option<f64>) -> String {
+    value.map_or_else(|| NOTHING.to_owned(), |ms| format!("{ms:.1}"))
+}
+
+/// Seconds in the two largest units that matter.
+fn age(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// "1 zone", "2 zones".
+pub(super) fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let (node, mesh, dns, catalogue) = (&status.node, &status.mesh, &status.dns, &status.catalogue);
+    // The sum first, then its parts by name; what never happened is left out.
+    let mut counted: Vec<(&String, &u64)> = dns.counters.iter().filter(|(_, count)| **count > 0).collect();
+    counted.sort_by_key(|(name, _)| (*name != "queries", *name));
+    let mut counters: Vec<String> =
+        counted.into_iter().map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect();
+    if counters.is_empty() {
+        counters.push("no queries yet".to_owned());
+    }
+    let pop = if node.pop.is_empty() { String::new() } else { format!(" ({})", node.pop) };
+    let draining = if node.draining { ", draining" } else { "" };
+    let mut lines = vec![
+        format!("node       {}{pop}, nigh {}, up {}{draining}", node.name, node.version, age(node.uptime_s)),
+        format!("id         {}", node.id),
+        format!("mesh       {}", mesh.id),
+        format!("members    {} of {} alive, {} linked", mesh.alive, mesh.members, mesh.links),
+        format!("pages      {}, state {}", mesh.pages, mesh.state_hash),
+        format!("dns        {}", list(&dns.listen)),
+        format!("answered   {}", counters.join(", ")),
+        format!(
+            "catalogue  {}, {}, {}",
+            count(catalogue.zones, "zone"),
+            count(catalogue.services, "service"),
+            count(catalogue.servers, "server")
+        ),
+        format!("snapshot   {}", status.snapshot.serial),
+    ];
+    lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
+    lines.join("\n")
+}
+
+pub(super) fn peers(peers: &[Peer]) -> String {
+    use Column::{Number, Text};
+    let columns = [
+        Text("NODE"),
+        Text("POP"),
+        Text("VERDICT"),
+        Text("LINK"),
+        Number("RTT ms"),
+        Text("MESH"),
+        Text("DNS"),
+        Text("CUTS"),
+        Text("ID"),
+    ];
+    table(
+        &columns,
+        peers.iter().map(|peer| {
+            let link = match (peer.is_self, peer.linked) {
+                (true, _) => "self",
+                (false, true) => "linked",
+                (false, false) => NOTHING,
+            };
+            vec![
+                or_nothing(&peer.name),
+                or_nothing(&peer.pop),
+                peer.verdict.as_str().to_owned(),
+                link.to_owned(),
+                millis(peer.rtt_ms),
+                list(&peer.mesh_addresses),
+                list(&peer.dns_addresses),
+                list(&peer.cuts),
+                peer.id.chars().take(8).collect(),
+            ]
+        }),
+    )
+}
+
+pub(super) fn claims(claims: &[ClaimLine]) -> String {
+    use Column::{Number, Text};
+    table(
+        &[Text("PREFIX"), Text("NODE"), Number("PREFERENCE"), Text("VERDICT"), Text("BEST")],
+        claims.iter().map(|claim| {
+            vec![
+                claim.prefix.to_string(),
+                claim.node.clone(),
+                claim.preference.to_string(),
+                claim.verdict.as_str().to_owned(),
+                if claim.best { "best" } else { NOTHING }.to_owned(),
+            ]
+        }),
+    )
+}
+
+pub(super) fn latency(rows: &[LatencyLine]) -> String {
+    use Column::{Number, Text};
+    let columns = [
+        Text("NODE"),
+        Text("SERVICE"),
+        Text("SERVER"),
+        Text("ADDRESS"),
+        Text("STATE"),
+        Number("RTT ms"),
+        Number("LOSS %"),
+        Number("AGE"),
+        Text("WHY"),
+    ];
+    table(
+        &columns,
+        rows.iter().map(|row| {
+            vec![
+                row.node.clone(),
+                row.service.clone(),
+                row.server.clone(),
+                row.address.map_or_else(|| NOTHING.to_owned(), |address| address.to_string()),
+                row.state.as_str().to_owned(),
+                millis(row.rtt_ms),
+                format!("{:.0}", row.loss * 100.0),
+                // A float that is no number of seconds becomes 0.
+                age(row.age_s as u64),
+                or_nothing(&row.why),
+            ]
+        }),
+    )
+}
+
+pub(super) fn services(services: &[ServiceLine]) -> String {
+    use Column::{Number, Text};
+    let columns = [
+        Text("SERVICE"),
+        Text("MODE"),
+        Number("TTL"),
+        Number("ANSWERS"),
+        Number("SPREAD ms"),
+        Text("PROBE"),
+        Text("SERVER"),
+        Text("ADDRESS"),
+        Number("WEIGHT"),
+    ];
+    let rows = services.iter().flat_map(|service| {
+        let policy = vec![
+            service.name.clone(),
+            service.mode.clone(),
+            service.ttl.to_string(),
+            service.answers.to_string(),
+            format!("{:.1}", service.spread_ms),
+            probe(&service.probe),
+        ];
+        let servers = service.servers.iter();
+        let mut servers: Vec<[String; 3]> =
+            servers.map(|server| [server.id.clone(), server.address.to_string(), server.weight.to_string()]).collect();
+        if servers.is_empty() {
+            servers.push([(); 3].map(|()| NOTHING.to_owned()));
+        }
+        // The policy stands once, beside the first server.
+        servers.into_iter().enumerate().map(move |(i, server)| {
+            let policy = if i == 0 { policy.clone() } else { vec![String::new(); policy.len()] };
+            policy.into_iter().chain(server).collect()
+        })
+    });
+    table(&columns, rows)
+}
+
+fn probe(probe: &ProbeLine) -> String {
+    let every = humantime::format_duration(std::time::Duration::from_micros((probe.interval_ms * 1000.0) as u64));
+    let path = probe.path.as_deref().unwrap_or_default();
+    format!("{}:{}{path} every {every}", probe.kind, probe.port)
+}

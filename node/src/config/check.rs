@@ -1,0 +1,113 @@
+//! What is wrong between values that are each right on their own.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::document::{Item, Section};
+use super::value;
+
+/// No two sockets on one address: the second bind would fail, or on a wildcard take the first one's packets.
+pub(super) fn listen(items: &[Item<'_>], read: Option<&[SocketAddr]>) {
+    for (i, one) in read.unwrap_or_default().iter().enumerate() {
+        let earlier = read.unwrap_or_default()[..i].iter().position(|other| overlap(*one, *other));
+        if let Some(earlier) = earlier {
+            items[i].fault(format!("overlaps with {}; list each address once", items[earlier].path()));
+        }
+    }
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && same_family && (wildcard || one.ip() == other.ip())
+}
+
+/// A value listed twice is a slip, and often one that hides a value left out.
+pub(super) fn no_repeats<T: PartialEq>(items: &[Item<'_>], read: Option<&[T]>) {
+    let read = read.unwrap_or_default();
+    for (i, one) in read.iter().enumerate() {
+        if let Some(earlier) = read[..i].iter().position(|other| other == one) {
+            items[i].fault(format!("listed before as {}", items[earlier].path()));
+        }
+    }
+}
+
+/// An address of a family that the node does not listen on cannot be reached; `[::]` is bound for IPv6 alone.
+pub(super) fn reachable(items: &[Item<'_>], stated: Option<&[IpAddr]>, listen: Option<&[SocketAddr]>) {
+    let Some(listen) = listen.filter(|listen| !listen.is_empty()) else { return };
+    for (item, ip) in items.iter().zip(stated.unwrap_or_default()) {
+        if !listen.iter().any(|at| at.is_ipv4() == ip.is_ipv4()) {
+            let (family, wildcard) = if ip.is_ipv4() { ("IPv4", "0.0.0.0") } else { ("IPv6", "[::]") };
+            item.fault(format!("nothing listens on {family}; add an {family} address to listen, such as {wildcard}"));
+        }
+    }
+}
+
+/// What others are told: as stated, else where the node listens, which a wildcard address cannot be.
+pub(super) fn advertised<T>(
+    section: &Section<'_>,
+    items: &[Item<'_>],
+    listen: Option<&[SocketAddr]>,
+    stated: Option<Vec<T>>,
+    from_listen: impl Fn(SocketAddr) -> T,
+    example: &str,
+) -> Option<Vec<T>> {
+    let stated = stated?;
+    if !stated.is_empty() || section.get("advertise").is_some() {
+        return Some(stated);
+    }
+    let listen = listen?;
+    if let Some(wildcard) = listen.iter().position(|at| at.ip().is_unspecified()) {
+        section.require(
+            "advertise",
+            &format!("{} is a wildcard, so say where others reach this node: {example}", items[wildcard].path()),
+        );
+        return None;
+    }
+    Some(listen.iter().map(|at| from_listen(*at)).collect())
+}
+
+/// The mesh's QUIC and the DNS both want UDP and TCP of what they are given.
+pub(super) fn one_port_one_purpose(root: &Section<'_>) {
+    let read = |section: &'static str| -> Vec<(Item<'_>, SocketAddr)> {
+        let items =
+            root.get(section).and_then(|item| item.child("listen")).map(|item| item.items()).unwrap_or_default();
+        items
+            .into_iter()
+            .filter_map(|item| Some((item.clone(), value::listen_address(item.as_text()?).ok()?)))
+            .collect()
+    };
+    let mesh = read("mesh");
+    for (item, dns) in read("dns") {
+        if let Some((taken, _)) = mesh.iter().find(|(_, mesh)| overlap(dns, *mesh)) {
+            item.fault(format!("taken by {}; the mesh and the DNS need ports of their own", taken.path()));
+        }
+    }
+}
+
+/// Two claims on one prefix would leave open whose preference holds.
+pub(super) fn claims(items: &[Option<Item<'_>>], read: &[Option<IpNet>]) {
+    let mut seen: BTreeMap<IpNet, &Item<'_>> = BTreeMap::new();
+    for (item, prefix) in items.iter().zip(read) {
+        let (Some(item), Some(prefix)) = (item, prefix) else { continue };
+        match seen.get(prefix) {
+            Some(earlier) => item.fault(format!("claimed before as {}", earlier.path())),
+            None => {
+                seen.insert(*prefix, item);
+            }
+        }
+    }
+}
+
+/// A probe has one source address, and it must be of its target's family.
+pub(super) fn one_per_family(items: &[Item<'_>], read: Option<&[IpAddr]>) {
+    let read = read.unwrap_or_default();
+    for (i, one) in read.iter().enumerate() {
+        if let Some(earlier) = read[..i].iter().position(|other| other.is_ipv4() == one.is_ipv4()) {
+            let family = if one.is_ipv4() { "IPv4" } else { "IPv6" };
+            items[i].fault(format!("{} is the {family} source already; at most one per family", items[earlier].path()));
+        }
+    }
+}

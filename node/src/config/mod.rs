@@ -1,0 +1,163 @@
+//! The node's configuration: one TOML file, checked whole before anything is opened.
+//!
+//! ```text
+//!   text ─▶ document (syntax, keys, kinds) ─▶ value (each on its own) ─▶ check (one against the other) ─▶ Config
+//!                └──────────────── every mistake, with key path, value and what is allowed ──────────▶ ConfigErrors
+//! ```
+//!
+//! **Invariant:** [`Config::parse`] is pure. It opens no file, looks up no name and binds no port, so `nigh
+//! check-config` on a laptop says what the node will say.
+//! **Invariant:** in a [`Config`] the defaults are filled in; nothing reads the file a second time.
+
+mod check;
+pub(crate) mod document;
+mod fault;
+mod read;
+#[cfg(test)]
+mod tests;
+pub(crate) mod value;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use nigh_gossip::NodeId;
+
+pub use fault::{Fault, Faults as ConfigErrors};
+pub use nigh_dns::Label;
+pub use value::HostPort;
+
+/// Where the admin socket is unless the file, `--socket` or `NIGH_SOCKET` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/nigh/nigh.sock";
+
+/// The preference of a claim that states none; lower wins.
+pub const DEFAULT_PREFERENCE: u16 = 10;
+
+/// The claims one node may list. A thousand times what an ISP has resolvers, and yet few enough pages that one node's
+/// mistake does not fill the mesh.
+pub const MAX_CLAIMS: usize = 10_000;
+
+/// The addresses in any one list of addresses: more than a host has that serve one purpose.
+pub const MAX_ADDRESSES: usize = 16;
+
+/// Everything `nigh run` needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[node]`
+    pub node: NodeConfig,
+    /// `[mesh]`
+    pub mesh: MeshConfig,
+    /// `[dns]`
+    pub dns: DnsConfig,
+    /// `[[claim]]`, in the order of the file.
+    pub claims: Vec<ClaimConfig>,
+    /// `[measure]`
+    pub measure: MeasureConfig,
+    /// `[admin]`
+    pub admin: AdminConfig,
+    /// `[log]`
+    pub log: LogConfig,
+    /// `[drain]`
+    pub drain: DrainConfig,
+}
+
+/// Who this node is and where it keeps what must survive a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Names the node and its cut.
+    pub name: Label,
+    /// The point of presence, for people; may be empty.
+    pub pop: String,
+    /// Key, pages and learnt peers are kept here.
+    pub state_dir: PathBuf,
+}
+
+/// How the node takes part in the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshConfig {
+    /// The operator's public key: only what it signed is believed to be the catalogue.
+    pub id: NodeId,
+    /// QUIC (UDP) and TCP on each.
+    pub listen: Vec<SocketAddr>,
+    /// Where other nodes reach this one; as `listen` unless stated.
+    pub advertise: Vec<SocketAddr>,
+    /// Peers to contact first; any one of them suffices, none at all makes a first node.
+    pub bootstrap: Vec<HostPort>,
+}
+
+/// Where DNS is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// UDP and TCP on each.
+    pub listen: Vec<SocketAddr>,
+    /// The addresses that name server records (glue) carry; those of `listen` unless stated.
+    pub advertise: Vec<IpAddr>,
+}
+
+/// "The resolvers in this prefix are near me."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimConfig {
+    /// The resolvers.
+    pub prefix: IpNet,
+    /// Lower wins where several nodes claim one resolver.
+    pub preference: u16,
+}
+
+/// How probes leave the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MeasureConfig {
+    /// Source addresses of probes, at most one per family; where there is none the routing table chooses.
+    pub source: Vec<IpAddr>,
+}
+
+impl MeasureConfig {
+    /// The address to bind to before probing `target`.
+    pub fn source_for(&self, target: IpAddr) -> Option<IpAddr> {
+        self.source.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4())
+    }
+}
+
+/// The socket for `nigh status` and its like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A level, or a filter in tracing's form such as `info,nigh_dns=debug`.
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line per event.
+    Human,
+    /// One JSON object per event.
+    Json,
+}
+
+/// How the node leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// How long queries are still answered after SIGTERM, once the claims are withdrawn.
+    pub answer_for: Duration,
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Every mistake in the text, in the order of the text.
+    pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
+        let document = document::Document::parse(text)?;
+        let read = read::config(&document);
+        document.finish(read)
+    }
+}

@@ -1,0 +1,166 @@
+//! From the document to [`Config`]: which keys there are, which must be there, and what stands in for the others.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::check;
+use super::document::{Document, Item, Section, all, optional};
+use super::value;
+use super::{
+    AdminConfig, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_SOCKET, DnsConfig, DrainConfig, LogConfig, LogFormat,
+    MAX_ADDRESSES, MAX_CLAIMS, MeasureConfig, MeshConfig, NodeConfig,
+};
+
+/// A drain may outlast the name servers' TTL (one hour) and a margin, as a cut may be asked for until then.
+const LONGEST_DRAIN: Duration = Duration::from_secs(2 * 3600);
+const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
+
+/// Reads all sections before giving up on any, so that the faults of all are found.
+pub(super) fn config(document: &Document<'_>) -> Option<Config> {
+    let root = document.root(&["node", "mesh", "dns", "claim", "measure", "admin", "log", "drain"]);
+    let node = node(&root.section("node", &["name", "pop", "state_dir"]));
+    let mesh = mesh(&root.section("mesh", &["id", "listen", "advertise", "bootstrap"]));
+    let dns = dns(&root.section("dns", &["listen", "advertise"]));
+    let claims = claims(&root);
+    let measure = measure(&root.section("measure", &["source"]));
+    let admin = admin(&root.section("admin", &["socket"]));
+    let log = log(&root.section("log", &["format", "level"]));
+    let drain = drain(&root.section("drain", &["answer_for"]));
+    check::one_port_one_purpose(&root);
+    Some(Config {
+        node: node?,
+        mesh: mesh?,
+        dns: dns?,
+        claims: claims?,
+        measure: measure?,
+        admin: admin?,
+        log: log?,
+        drain: drain?,
+    })
+}
+
+fn node(section: &Section<'_>) -> Option<NodeConfig> {
+    let name = section
+        .require("name", "the node's name, one DNS label, such as name = \"fra\"")
+        .and_then(|item| item.text(value::node_name));
+    let pop = optional(section.get("pop"), String::new(), |item| item.text(value::short_text));
+    let state_dir = section
+        .require("state_dir", "where key and pages are kept, such as state_dir = \"/var/lib/nigh\"")
+        .and_then(|item| item.text(value::absolute_path));
+    Some(NodeConfig { name: name?, pop: pop?, state_dir: state_dir? })
+}
+
+fn mesh(section: &Section<'_>) -> Option<MeshConfig> {
+    let id = section.require("id", "the operator's public key, as printed by `nigh init`").and_then(|item| {
+        item.text(|text| {
+            text.parse().map_err(|_| {
+                "the operator's public key is expected: 52 characters a-z and 2-7, as printed by `nigh init`".to_owned()
+            })
+        })
+    });
+    let listen = addresses(section.require("listen", "where to listen, such as listen = [\"0.0.0.0:4242\"]"));
+    let listen_read = all(&listen, |item| item.text(value::listen_address));
+    let advertise = addresses(section.get("advertise"));
+    let advertise_read = all(&advertise, |item| item.text(value::advertised_address));
+    let bootstrap = section.list("bootstrap");
+    let bootstrap_read = all(&bootstrap, |item| item.text(str::parse));
+
+    check::listen(&listen, listen_read.as_deref());
+    check::no_repeats(&advertise, advertise_read.as_deref());
+    let ips: Option<Vec<_>> = advertise_read.as_ref().map(|list| list.iter().map(SocketAddr::ip).collect());
+    check::reachable(&advertise, ips.as_deref(), listen_read.as_deref());
+    check::no_repeats(&bootstrap, bootstrap_read.as_deref());
+    let example = "advertise = [\"198.51.100.7:4242\"]";
+    let advertise = check::advertised(section, &listen, listen_read.as_deref(), advertise_read, |at| at, example);
+    Some(MeshConfig {
+        id: id?,
+        listen: listen_read.filter(|list| !list.is_empty())?,
+        advertise: advertise?,
+        bootstrap: bootstrap_read?,
+    })
+}
+
+fn dns(section: &Section<'_>) -> Option<DnsConfig> {
+    let listen = addresses(section.require("listen", "where to answer DNS, such as listen = [\"0.0.0.0:53\"]"));
+    let listen_read = all(&listen, |item| item.text(value::listen_address));
+    let advertise = addresses(section.get("advertise"));
+    let advertise_read = all(&advertise, |item| item.text(value::advertised_ip));
+
+    check::listen(&listen, listen_read.as_deref());
+    check::no_repeats(&advertise, advertise_read.as_deref());
+    check::reachable(&advertise, advertise_read.as_deref(), listen_read.as_deref());
+    let example = "advertise = [\"198.51.100.7\"]";
+    let advertise = check::advertised(section, &listen, listen_read.as_deref(), advertise_read, |at| at.ip(), example);
+    Some(DnsConfig { listen: listen_read.filter(|list| !list.is_empty())?, advertise: advertise? })
+}
+
+fn claims(root: &Section<'_>) -> Option<Vec<ClaimConfig>> {
+    let sections = root.sections("claim", &["prefix", "preference"]);
+    if let Some(item) = root.get("claim").filter(|_| sections.len() > MAX_CLAIMS) {
+        item.fault(format!(
+            "{} claims, where at most {MAX_CLAIMS} are allowed; join neighbouring prefixes",
+            sections.len()
+        ));
+    }
+    let prefixes: Vec<Option<Item<'_>>> =
+        sections.iter().map(|section| section.require("prefix", "such as prefix = \"203.0.113.0/24\"")).collect();
+    let read: Vec<_> = prefixes.iter().map(|item| item.as_ref()?.text(value::prefix)).collect();
+    check::claims(&prefixes, &read);
+    let claims: Vec<Option<ClaimConfig>> = sections
+        .iter()
+        .zip(read)
+        .map(|(section, prefix)| {
+            let preference = optional(section.get("preference"), DEFAULT_PREFERENCE, |item| {
+                item.integer(0..=u16::MAX.into()).and_then(|n| u16::try_from(n).ok())
+            });
+            Some(ClaimConfig { preference: preference?, prefix: prefix? })
+        })
+        .collect();
+    claims.into_iter().collect()
+}
+
+fn measure(section: &Section<'_>) -> Option<MeasureConfig> {
+    let source = section.list("source");
+    let read = all(&source, |item| item.text(value::advertised_ip));
+    check::one_per_family(&source, read.as_deref());
+    Some(MeasureConfig { source: read? })
+}
+
+fn admin(section: &Section<'_>) -> Option<AdminConfig> {
+    let socket = optional(section.get("socket"), PathBuf::from(DEFAULT_SOCKET), |item| item.text(value::socket_path));
+    Some(AdminConfig { socket: socket? })
+}
+
+fn log(section: &Section<'_>) -> Option<LogConfig> {
+    let format = optional(section.get("format"), LogFormat::Human, |item| {
+        item.text(|text| match text {
+            "human" => Ok(LogFormat::Human),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("\"human\" or \"json\" is expected".to_owned()),
+        })
+    });
+    let level = optional(section.get("level"), "info".to_owned(), |item| {
+        item.text(|text| crate::logging::filter(text).map(|_| text.to_owned()).map_err(|e| e.to_string()))
+    });
+    Some(LogConfig { format: format?, level: level? })
+}
+
+fn drain(section: &Section<'_>) -> Option<DrainConfig> {
+    let answer_for = optional(section.get("answer_for"), DEFAULT_DRAIN, |item| {
+        item.text(value::duration(Duration::ZERO, LONGEST_DRAIN))
+    });
+    Some(DrainConfig { answer_for: answer_for? })
+}
+
+fn addresses<'d>(item: Option<Item<'d>>) -> Vec<Item<'d>> {
+    let Some(item) = item else { return Vec::new() };
+    let list = item.list();
+    if list.len() > MAX_ADDRESSES {
+        item.fault(format!("{} addresses, where at most {MAX_ADDRESSES} are allowed", list.len()));
+    }
+    if list.is_empty() && item.is_list() {
+        item.fault("at least one address is expected");
+    }
+    list
+}

@@ -1,0 +1,85 @@
+#![allow(clippy::unwrap_used)]
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SMALLEST: &str = include_str!("../../tests/config/good-smallest.toml");
+const EVERYTHING: &str = include_str!("../../tests/config/good-everything.toml");
+
+#[test]
+fn what_is_not_stated_has_its_default() {
+    let config = Config::parse(SMALLEST).unwrap();
+    assert_eq!(config.node.name.as_str(), "fra");
+    assert_eq!(config.node.pop, "");
+    assert_eq!(config.node.state_dir, Path::new("/var/lib/nigh"));
+    assert_eq!(config.mesh.advertise, config.mesh.listen);
+    assert!(config.mesh.bootstrap.is_empty());
+    assert_eq!(config.dns.advertise, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
+    assert!(config.claims.is_empty());
+    assert_eq!(config.measure, MeasureConfig::default());
+    assert_eq!(config.admin.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!(config.log, LogConfig { format: LogFormat::Human, level: "info".into() });
+    assert_eq!(config.drain.answer_for, Duration::from_secs(5));
+}
+
+#[test]
+fn what_is_stated_is_read() {
+    let config = Config::parse(EVERYTHING).unwrap();
+    let shown = |items: &[&dyn ToString]| items.iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ");
+    let NodeConfig { name, pop, .. } = &config.node;
+    assert_eq!((name.as_str(), pop.as_str()), ("fra-2", "Frankfurt (DE), Ünal"));
+    assert_eq!(shown(&[&config.mesh.listen[0], &config.mesh.listen[1]]), "0.0.0.0:4242 [::]:4242");
+    assert_eq!(shown(&[&config.mesh.advertise[0], &config.mesh.advertise[1]]), "198.51.100.7:4242 [2001:db8::7]:14242");
+    let bootstrap: Vec<String> = config.mesh.bootstrap.iter().map(ToString::to_string).collect();
+    assert_eq!(bootstrap, ["198.51.100.9:4242", "nyc.example.net:4242", "[2001:db8::9]:4242", "node_1.internal.:4242"]);
+    assert_eq!(config.mesh.bootstrap[1].address(), None);
+    assert_eq!(config.mesh.bootstrap[2].address(), Some("[2001:db8::9]:4242".parse().unwrap()));
+    assert_eq!(shown(&[&config.dns.listen[2], &config.dns.advertise[1]]), "127.0.0.9:5353 2001:db8::7");
+    let claims: Vec<_> = config.claims.iter().map(|claim| (claim.prefix.to_string(), claim.preference)).collect();
+    let expected = [("203.0.113.0/24", 0), ("2001:db8:53::/48", 10), ("203.0.113.128/25", 65535)];
+    assert_eq!(claims, expected.map(|(prefix, preference)| (prefix.to_owned(), preference)));
+    let source = |target: &str| config.measure.source_for(target.parse().unwrap()).unwrap().to_string();
+    assert_eq!((source("192.0.2.1"), source("2001:db8::1")), ("198.51.100.7".into(), "2001:db8::7".into()));
+    assert_eq!(config.admin.socket, Path::new("/run/nigh/fra.sock"));
+    assert_eq!(config.log, LogConfig { format: LogFormat::Json, level: "info,nigh_dns=debug".into() });
+    assert_eq!(config.drain.answer_for, Duration::from_secs(90));
+}
+
+#[test]
+fn a_file_of_another_kind_does_not_fill_the_screen() {
+    let errors = Config::parse(&"?\n".repeat(100_000)).unwrap_err();
+    assert_eq!(errors.iter().count(), 100);
+    assert!(errors.count() >= 100_000);
+    let text = errors.in_file("f");
+    assert!(text.starts_with("f:1:") && text.lines().count() == 101 && text.ends_with(" more"), "{text}");
+}
+
+proptest! {
+    /// Cutting, doubling and swapping pieces of a good file finds paths that no one would write down.
+    #[test]
+    fn a_mangled_file_is_read_or_reported(from in 0usize..900, length in 0usize..60, to in 0usize..900, junk in "[\\[\\]{}=\"', .a-z0-9\n-]{0,4}") {
+        let chars: Vec<char> = EVERYTHING.chars().collect();
+        let at = |i: usize| i.min(chars.len());
+        let cut: String = chars[at(from)..at(from + length)].iter().collect();
+        let mangled: String = [
+            chars[..at(to)].iter().collect(),
+            junk,
+            cut,
+            chars[at(to + length)..].iter().collect::<String>(),
+        ]
+        .concat();
+        if let Err(errors) = Config::parse(&mangled) {
+            prop_assert!(errors.count() > 0);
+            for fault in errors.iter() {
+                let (line, column) = fault.place.unwrap_or((1, 1));
+                let lines: Vec<&str> = mangled.split('\n').collect();
+                prop_assert!(line <= lines.len() && column <= lines[line - 1].chars().count() + 1, "{}", fault);
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! `nigh run`: from a configuration to a node that answers, and out again.
+//!
+//! ```text
+//!   bind everything ─▶ join the mesh ─▶ ┌ loop ─ the mesh changed ───▶ facts ─▶ snapshot, targets, volunteering
+//!                                       │       ─ a probe came back ─▶ rows by deadband ─▶ mesh
+//!                                       └───────┬──────────────────────────────────────
+//!                                     SIGTERM   ▼
+//!             claims withdrawn ─▶ answer for a while ─▶ DNS fronts stop ─▶ goodbye to the mesh ─▶ files written
+//! ```
+//!
+//! **Invariant:** nothing is published before every port is bound: a node that cannot answer never draws a resolver.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use nigh_dns::{Counters, Front, Handler, Label, Snapshot};
+use nigh_gossip::{Mesh, MeshView};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin,
+    backups::{self, Candidate},
+    catalogue::{Catalogue, name::text},
+    config::Config,
+    cuts::Cuts,
+    facts::{Facts, Reader},
+    identity,
+    measure::{self, Measurements, Prober, Settings, Sources, Target},
+    projection,
+    publisher::Publisher,
+    running::{Latest, Running},
+    tables::{claims::Claim, latency::Row, profile::Profile},
+};
+
+/// Receive buffer of a UDP socket: the default of 208 KiB holds 2 ms of a burst at full speed.
+const UDP_BUFFER: usize = 4 << 20;
+/// TCP connections waiting to be taken.
+const TCP_BACKLOG: i32 = 512;
+/// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
+/// and a volunteer stays.
+const VOLUNTEER: Duration = Duration::from_secs(3);
+/// Without any change the world is made anew this often, so that ages and cuts that linger stay true.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, with what to do; or the mesh ending by itself.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut node = Node::start(config).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        ended = node.work() => return ended,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        drained = node.drain() => return drained,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::warn!("told to stop a second time: stopping at once");
+    node.stop().await;
+    Ok(())
+}
+
+struct Node {
+    config: Config,
+    running: Arc<Running>,
+    mesh: Mesh,
+    view: watch::Receiver<Arc<MeshView>>,
+    measured: watch::Receiver<Arc<Measurements>>,
+    targets: watch::Sender<Arc<Vec<Target>>>,
+    _prober: Prober,
+    reader: Reader,
+    publisher: Publisher,
+    cuts: Cuts,
+    serial: u64,
+    next_volunteer: Instant,
+    front: Option<Front>,
+    admin: CancellationToken,
+    admin_task: tokio::task::JoinHandle<()>,
+}
+
+impl Node {
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        let epoch = Instant::now();
+        let name = config.node.name.clone();
+        std::fs::create_dir_all(&config.node.state_dir)
+            .with_context(|| format!("cannot make node.state_dir {}", config.node.state_dir.display()))?;
+        let signing = identity::node_key(&config.node.state_dir)?;
+        let seed = *signing.verifying_key().as_bytes();
+        let cuts = Cuts::load(&config.node.state_dir, &name, unix())?;
+
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty(name.clone())));
+        let counters = Arc::new(Counters::new());
+        let (udp, tcp) = bind(&config.dns.listen)?;
+        let listen = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let admin_server = admin::Server::bind(&config.admin.socket)?;
+        let mesh = Mesh::start(nigh_gossip::MeshConfig {
+            signing,
+            mesh: config.mesh.id,
+            listen: config.mesh.listen.clone(),
+            advertise: config.mesh.advertise.iter().map(ToString::to_string).collect(),
+            bootstrap: config.mesh.bootstrap.iter().map(ToString::to_string).collect(),
+            state_dir: config.node.state_dir.clone(),
+        })
+        .await?;
+
+        let front = nigh_dns::serve(Handler::new(snapshot.clone(), counters.clone()), udp, tcp);
+        let (targets, wanted) = watch::channel(Arc::default());
+        let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
+        let mut reader = Reader::new(name.clone());
+        let mut view = mesh.view();
+        let facts = reader.read(Duration::ZERO, &view.borrow_and_update());
+        let last_run: Vec<Row> = facts
+            .nodes
+            .get(&name)
+            .filter(|node| node.id == mesh.id())
+            .map(|node| node.rows.iter().flat_map(|page| page.iter().cloned()).collect())
+            .unwrap_or_default();
+        let running = Arc::new(Running {
+            mesh_id: config.mesh.id,
+            pop: config.node.pop.clone(),
+            mesh: mesh.clone(),
+            snapshot,
+            counters,
+            listen,
+            epoch,
+            latest: ArcSwap::from_pointee(Latest { facts, serial: 0, warnings: Vec::new() }),
+            draining: AtomicBool::new(false),
+            drain: Notify::new(),
+        });
+        let admin = CancellationToken::new();
+        let admin_task = tokio::spawn(serve_admin(admin_server, running.clone(), admin.clone()));
+        let profile = Profile {
+            name,
+            pop: config.node.pop.clone(),
+            dns: config.dns.advertise.clone(),
+            serves: Vec::new(),
+            draining: false,
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let claims =
+            config.claims.iter().map(|claim| Claim { prefix: claim.prefix, preference: claim.preference }).collect();
+        let mut node = Self {
+            running,
+            view,
+            measured: prober.measurements(),
+            targets,
+            _prober: prober,
+            reader,
+            publisher: Publisher::new(mesh.clone(), profile, claims, last_run),
+            mesh,
+            cuts,
+            serial: 0,
+            next_volunteer: epoch + VOLUNTEER,
+            front: Some(front),
+            admin,
+            admin_task,
+            config,
+        };
+        node.say_what_i_am(false).await?;
+        tracing::info!(name = %node.config.node.name, dns = ?node.running.listen, mesh = ?node.config.mesh.listen, "answering");
+        Ok(node)
+    }
+
+    /// Follows the mesh and the probes until asked to drain.
+    async fn work(&mut self) -> anyhow::Result<()> {
+        loop {
+            let again = self.turn().await?;
+            let running = self.running.clone();
+            if self.wait(again, running.drain.notified()).await? {
+                return self.drain().await;
+            }
+        }
+    }
+
+    /// Waits for a change, or for `until`; true if `asked` came first.
+    async fn wait(&mut self, until: Instant, asked: impl Future<Output = ()>) -> anyhow::Result<bool> {
+        tokio::select! {
+            () = asked => return Ok(true),
+            changed = self.view.changed() => changed.context("the mesh ended by itself; see the log")?,
+            changed = self.measured.changed() => changed.context("measuring ended by itself; see the log")?,
+            () = tokio::time::sleep_until(until) => {}
+        }
+        Ok(false)
+    }
+
+    /// One turn: tells what is worth telling, and answers from what is known. Says when to turn again at the latest.
+    async fn turn(&mut self) -> anyhow::Result<Instant> {
+        let now = self.running.now();
+        let measured = self.measured.borrow_and_update().clone();
+        let draining = self.running.draining.load(Ordering::Relaxed);
+        self.publisher.claims(draining || measured.isolated).await?;
+        let again = self.publisher.rows(now, &measured).await?;
+        let view = self.view.borrow_and_update().clone();
+        let facts = self.reader.read(now, &view);
+        self.aim(&facts.listed.catalogue);
+        if !draining && Instant::now() >= self.next_volunteer {
+            self.next_volunteer = Instant::now() + VOLUNTEER;
+            self.volunteer(&facts).await?;
+        }
+        // Until our own profile has come round there is nobody to answer as.
+        if facts.nodes.contains_key(&facts.me) {
+            self.project(facts, &measured);
+        }
+        let refresh = Instant::now() + REFRESH;
+        let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
+        Ok(again.min(self.next_volunteer))
+    }
+
+    /// Makes the snapshot that packets are answered from.
+    fn project(&mut self, facts: Facts, measured: &Measurements) {
+        self.serial += 1;
+        let lingering = self.cuts.lingering(unix()).cloned().collect();
+        let (snapshot, problems) = Snapshot::build(projection::world(self.serial, &facts, measured, lingering));
+        self.running.snapshot.store(Arc::new(snapshot));
+        let mut warnings = facts.warnings.clone();
+        warnings.extend(problems.iter().map(ToString::to_string));
+        if measured.isolated {
+            warnings
+                .push("all probes fail at once, so it is this node that is cut off: its claims are withdrawn".into());
+        }
+        for warning in warnings.iter().filter(|warning| !self.running.latest.load().warnings.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.running.latest.store(Arc::new(Latest { facts, serial: self.serial, warnings }));
+    }
+
+    /// Tells the prober what to measure, if that changed.
+    fn aim(&self, catalogue: &Catalogue) {
+        let wanted = targets(catalogue);
+        self.targets.send_if_modified(|targets| {
+            let changed = **targets != wanted;
+            if changed {
+                *targets = Arc::new(wanted);
+            }
+            changed
+        });
+    }
+
+    /// Takes on cuts that lack a backup and have none nearer.
+    async fn volunteer(&mut self, facts: &Facts) -> anyhow::Result<()> {
+        for cut in backups::missing(&facts.me, &candidates(facts)) {
+            match self.cuts.serve(cut.clone()) {
+                Ok(()) => tracing::info!(%cut, "standing in as a backup"),
+                Err(error) => {
+                    tracing::warn!(%cut, "not standing in as a backup: {error:#}");
+                    return Ok(());
+                }
+            }
+        }
+        self.say_what_i_am(false).await
+    }
+
+    async fn say_what_i_am(&mut self, draining: bool) -> anyhow::Result<()> {
+        let serves = self.cuts.served().cloned().collect();
+        Ok(self.publisher.profile(serves, draining).await?)
+    }
+
+    /// Leaves: no new resolvers, then no more answers, then no more node.
+    async fn drain(&mut self) -> anyhow::Result<()> {
+        let answer_for = self.config.drain.answer_for;
+        tracing::info!(?answer_for, "draining: claims withdrawn, answering a while longer");
+        self.running.draining.store(true, Ordering::Relaxed);
+        self.say_what_i_am(true).await?;
+        let until = Instant::now() + answer_for;
+        while Instant::now() < until {
+            let again = self.turn().await?.min(until);
+            self.wait(again, std::future::pending()).await?;
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        if let Some(front) = self.front.take() {
+            front.stop().await;
+        }
+        self.mesh.leave().await;
+        self.admin.cancel();
+        if (&mut self.admin_task).await.is_err() {
+            tracing::warn!("the admin server did not end well");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: CancellationToken) {
+    if let Err(error) = server.serve(running, stop).await {
+        tracing::error!(%error, "the admin socket broke: `nigh status` and its like will not work until a restart");
+    }
+}
+
+fn unix() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn sources(config: &Config) -> Sources {
+    let mut sources = Sources::default();
+    for address in &config.measure.source {
+        match address {
+            std::net::IpAddr::V4(v4) => sources.v4 = Some(*v4),
+            std::net::IpAddr::V6(v6) => sources.v6 = Some(*v6),
+        }
+    }
+    sources
+}
+
+fn targets(catalogue: &Catalogue) -> Vec<Target> {
+    catalogue
+        .services
+        .iter()
+        .flat_map(|(name, service)| {
+            service.servers.iter().map(move |(id, server)| Target {
+                service: text(name),
+                server: id.clone(),
+                address: server.address,
+                probe: service.policy.probe.clone(),
+            })
+        })
+        .collect()
+}
+
+fn candidates(facts: &Facts) -> BTreeMap<Label, Candidate> {
+    let by_id: BTreeMap<_, _> = facts.nodes.iter().map(|(label, node)| (node.id, label)).collect();
+    facts
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.standing.takes_referrals() && !node.profile.dns.is_empty())
+        .map(|(label, node)| {
+            let rtt = node.rtt.iter().filter_map(|(id, rtt)| Some(((*by_id.get(id)?).clone(), *rtt))).collect();
+            (label.clone(), Candidate { serves: node.profile.serves.iter().cloned().collect(), rtt })
+        })
+        .collect()
+}
+
+fn bind(listen: &[SocketAddr]) -> anyhow::Result<(Vec<UdpSocket>, Vec<TcpListener>)> {
+    let mut sockets = (Vec::new(), Vec::new());
+    for address in listen {
+        let help = || {
+            format!(
+                "cannot listen on {address} for DNS. Is another DNS server running there (systemd-resolved keeps port \
+                 53 of 127.0.0.53), is the address this host's, and may nigh bind ports below 1024 (CAP_NET_BIND_SERVICE)?"
+            )
+        };
+        sockets.0.push(udp(*address).with_context(help)?);
+        sockets.1.push(tcp(*address).with_context(help)?);
+    }
+    Ok(sockets)
+}
+
+fn udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // The kernel gives what rmem_max allows; less is no reason not to answer.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of the last run that still linger must not keep this one from starting.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(TCP_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}

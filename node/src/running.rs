@@ -1,0 +1,313 @@
+//! The running node as its operators see it: the reports behind `nigh status` and its like.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use data_encoding::HEXLOWER;
+use hickory_proto::rr::{Name, RecordType};
+use nigh_dns::{Counters, Label, RowState, Snapshot, Standing};
+use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, verdict};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    admin::{
+        ExplainQuery, Explained, QueryType, Refusal, RefusalKind, Source, Submitted,
+        report::{
+            CatalogueStatus, ClaimLine, DnsStatus, LatencyLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine,
+            ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
+        },
+    },
+    catalogue::{self, name::text},
+    facts::{Facts, NodeFacts},
+    measure::ProbeKind,
+};
+
+/// What the main loop found last, with the warnings of that moment.
+pub struct Latest {
+    /// The facts.
+    pub facts: Facts,
+    /// The snapshot's number.
+    pub serial: u64,
+    /// What someone should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Shared by the main loop, the DNS fronts and the admin server.
+pub struct Running {
+    /// The operator's key.
+    pub mesh_id: NodeId,
+    /// This node's place, for people.
+    pub pop: String,
+    /// The mesh.
+    pub mesh: Mesh,
+    /// What packets are answered from.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What was answered.
+    pub counters: Arc<Counters>,
+    /// Where DNS is answered.
+    pub listen: Vec<SocketAddr>,
+    /// Time zero.
+    pub epoch: Instant,
+    /// What is known.
+    pub latest: ArcSwap<Latest>,
+    /// The node is leaving.
+    pub draining: AtomicBool,
+    /// Asks the main loop to leave.
+    pub drain: Notify,
+}
+
+impl Running {
+    /// The process's clock.
+    pub fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+}
+
+impl Source for Running {
+    fn mesh_id(&self) -> NodeId {
+        self.mesh_id
+    }
+
+    fn status(&self) -> Status {
+        let latest = self.latest.load();
+        let view = self.mesh.view().borrow().clone();
+        let catalogue = &latest.facts.listed.catalogue;
+        Status {
+            node: NodeStatus {
+                name: latest.facts.me.to_string(),
+                id: self.mesh.id().to_string(),
+                pop: self.pop.clone(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                uptime_s: self.now().as_secs(),
+                draining: self.draining.load(Ordering::Relaxed),
+            },
+            mesh: MeshStatus {
+                id: self.mesh_id.to_string(),
+                members: view.members.len(),
+                alive: view.members.values().filter(|member| member.verdict == verdict::Verdict::Alive).count(),
+                links: view.members.values().filter(|member| member.linked).count(),
+                pages: view.pages.len(),
+                state_hash: HEXLOWER.encode(&view.state_hash),
+            },
+            dns: DnsStatus::new(self.listen.clone(), &self.counters.read()),
+            catalogue: CatalogueStatus {
+                zones: catalogue.zones.len(),
+                services: catalogue.services.len(),
+                servers: catalogue.server_count(),
+            },
+            snapshot: SnapshotStatus { serial: latest.serial },
+            warnings: latest.warnings.clone(),
+        }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let latest = self.latest.load();
+        let me = self.mesh.id();
+        let named = latest.facts.nodes.iter().map(|(label, node)| Peer {
+            name: label.to_string(),
+            pop: node.profile.pop.clone(),
+            verdict: standing(node.standing),
+            dns_addresses: node.profile.dns.clone(),
+            cuts: node.profile.serves.iter().map(Label::to_string).collect(),
+            ..peer(node.id, &node.member, me)
+        });
+        let nameless = latest.facts.nameless.iter().map(|(id, member)| peer(*id, member, me));
+        named.chain(nameless).collect()
+    }
+
+    fn claims(&self) -> Vec<ClaimLine> {
+        let latest = self.latest.load();
+        let mut lines: Vec<ClaimLine> = latest
+            .facts
+            .nodes
+            .iter()
+            .flat_map(|(label, node)| {
+                node.claims.iter().flat_map(|page| page.iter()).map(|claim| ClaimLine {
+                    prefix: claim.prefix,
+                    node: label.to_string(),
+                    preference: claim.preference,
+                    verdict: standing(node.standing),
+                    best: false,
+                })
+            })
+            .collect();
+        let rank = |line: &ClaimLine| (line.prefix, line.verdict != Verdict::Alive, line.preference, line.node.clone());
+        lines.sort_by_key(rank);
+        for at in 0..lines.len() {
+            let first = at == 0 || lines[at - 1].prefix != lines[at].prefix;
+            lines[at].best = first && lines[at].verdict == Verdict::Alive;
+        }
+        lines
+    }
+
+    fn latency(&self) -> Vec<LatencyLine> {
+        let latest = self.latest.load();
+        let now = self.now();
+        let mut lines: Vec<LatencyLine> =
+            latest.facts.nodes.iter().flat_map(|(label, node)| latency(&latest.facts, label, node, now)).collect();
+        lines.sort_by(|a, b| (&a.service, &a.server, &a.node).cmp(&(&b.service, &b.server, &b.node)));
+        lines
+    }
+
+    fn services(&self) -> Vec<ServiceLine> {
+        let latest = self.latest.load();
+        latest.facts.listed.catalogue.services.iter().map(|(name, service)| service_line(name, service)).collect()
+    }
+
+    fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal> {
+        let snapshot = self.snapshot.load();
+        let facts = &self.latest.load().facts;
+        let name: Name = query.name.parse().map_err(|error| Refusal {
+            kind: RefusalKind::Invalid,
+            error: format!("{:?} is not a domain name: {error}", query.name),
+            hint: "give a name such as www.lb.example.com".into(),
+        })?;
+        let at = match &query.at {
+            None => facts.me.clone(),
+            Some(at) => at.parse().ok().filter(|at| facts.nodes.contains_key(at)).ok_or_else(|| Refusal {
+                kind: RefusalKind::NotFound,
+                error: format!("no node named {at:?} is known here"),
+                hint: "`nigh peers` lists the nodes".into(),
+            })?,
+        };
+        let qtype = match query.rtype {
+            QueryType::A => RecordType::A,
+            QueryType::Aaaa => RecordType::AAAA,
+        };
+        Explained::new(&nigh_dns::explain(&snapshot, &at, &name, qtype, query.from, self.now()))
+    }
+
+    fn catalogue(&self) -> Vec<Page> {
+        let view = self.mesh.view().borrow().clone();
+        view.pages.values().filter(|page| page.key().table == catalogue::TABLE).cloned().collect()
+    }
+
+    async fn submit(&self, pages: Vec<Page>) -> Result<Submitted, Refusal> {
+        let outcome = self.mesh.submit(pages).await.map_err(|error| Refusal {
+            kind: RefusalKind::Unavailable,
+            error: error.to_string(),
+            hint: "the node is stopping; apply to another one".into(),
+        })?;
+        let mut submitted = Submitted::default();
+        for page in outcome {
+            match page {
+                Ok(Accepted::New) => submitted.accepted += 1,
+                Ok(Accepted::Duplicate | Accepted::Stale) => submitted.superseded += 1,
+                Err(refused) => {
+                    return Err(Refusal {
+                        kind: RefusalKind::Forbidden,
+                        error: refused.to_string(),
+                        hint: "records must be signed by the operator key of this mesh, and the mesh has room for a bounded number".into(),
+                    });
+                }
+            }
+        }
+        Ok(submitted)
+    }
+
+    fn drain(&self) {
+        self.drain.notify_one();
+    }
+}
+
+fn standing(standing: Standing) -> Verdict {
+    match standing {
+        Standing::Alive => Verdict::Alive,
+        Standing::Draining => Verdict::Draining,
+        Standing::Dead => Verdict::Dead,
+        Standing::Left => Verdict::Left,
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    // Microseconds are all that was measured.
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn peer(id: NodeId, member: &MemberView, me: NodeId) -> Peer {
+    Peer {
+        name: String::new(),
+        id: id.to_string(),
+        pop: String::new(),
+        verdict: match member.verdict {
+            verdict::Verdict::Alive => Verdict::Alive,
+            verdict::Verdict::Dead => Verdict::Dead,
+            verdict::Verdict::Left => Verdict::Left,
+        },
+        linked: member.linked,
+        rtt_ms: member.rtt.map(millis),
+        incarnation: member.member.incarnation,
+        mesh_addresses: member.member.addresses.iter().filter_map(|address| address.parse().ok()).collect(),
+        dns_addresses: Vec::new(),
+        cuts: Vec::new(),
+        is_self: id == me,
+    }
+}
+
+fn latency<'a>(
+    facts: &'a Facts,
+    label: &'a Label,
+    node: &'a NodeFacts,
+    now: Duration,
+) -> impl Iterator<Item = LatencyLine> + 'a {
+    node.rows.iter().flat_map(|page| page.iter()).filter_map(move |row| {
+        let (service, server) = facts.listed.servers.get(&row.server)?;
+        let listed = facts.listed.catalogue.services.get(service)?.servers.get(server);
+        Some(LatencyLine {
+            node: label.to_string(),
+            service: text(service),
+            server: server.clone(),
+            address: listed.map(|server| server.address),
+            state: match row.state.into() {
+                RowState::Up => ServerState::Up,
+                RowState::Down => ServerState::Down,
+                RowState::Unknown => ServerState::Unknown,
+            },
+            rtt_ms: row.rtt().map(millis),
+            loss: f64::from(row.loss_permille) / 1000.0,
+            age_s: (now.saturating_sub(node.confirmed).as_secs_f64() * 10.0).round() / 10.0,
+            why: row.why.clone(),
+        })
+    })
+}
+
+fn service_line(name: &Name, service: &catalogue::Service) -> ServiceLine {
+    let policy = &service.policy;
+    let probe = &policy.probe;
+    let (kind, path, host, expect) = match &probe.kind {
+        ProbeKind::Tcp => ("tcp", None, None, None),
+        ProbeKind::Http { path, host, expect } => {
+            ("http", Some(path.clone()), Some(host.clone()), Some([expect.0, expect.1]))
+        }
+    };
+    ServiceLine {
+        name: text(name),
+        mode: policy.mode.as_str().into(),
+        ttl: policy.ttl,
+        answers: policy.answers,
+        spread_ms: millis(policy.spread),
+        probe: ProbeLine {
+            kind: kind.into(),
+            port: probe.port,
+            path,
+            host,
+            expect,
+            interval_ms: millis(probe.interval),
+            timeout_ms: millis(probe.timeout),
+            rise: u16::try_from(probe.rise).unwrap_or(u16::MAX),
+            fall: u16::try_from(probe.fall).unwrap_or(u16::MAX),
+        },
+        servers: service
+            .servers
+            .iter()
+            .map(|(id, server)| ServerLine { id: id.clone(), address: server.address, weight: server.weight })
+            .collect(),
+    }
+}

@@ -1,0 +1,156 @@
+//! What a node measured of each server: rows of [`super::LATENCY`].
+//!
+//! A row names its server by a hash of (service, id): 8 bytes where names would be a hundred. Readers know the names
+//! from the catalogue; a row of a server that the catalogue has lost finds no reader, which is what should happen.
+//! Rows stand in pages by the leading bits of the hash, so that a server added or removed touches one page.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use nigh_dns::RowState;
+use nigh_gossip::{Slot, codec};
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_ROWS, ROWS_PER_PAGE};
+
+/// The longest reason that is sent or taken, in bytes.
+const MAX_WHY: usize = 80;
+
+/// Names a server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServerKey(pub u64);
+
+impl ServerKey {
+    /// The key of a server, by the service's name in lower case without the root's dot, and the server's id.
+    pub fn new(service: &str, server: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("nigh latency row 1");
+        hasher.update(service.as_bytes());
+        hasher.update(&[0]);
+        hasher.update(server.as_bytes());
+        let mut key = [0; 8];
+        key.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Self(u64::from_be_bytes(key))
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Whose.
+    pub server: ServerKey,
+    /// Does it answer?
+    pub state: Health,
+    /// The RTT that steers, in microseconds; the last good one of a server that is down.
+    pub rtt_us: Option<u32>,
+    /// Probes lost, in thousandths.
+    pub loss_permille: u16,
+    /// Why it is down; empty when it is not.
+    pub why: String,
+}
+
+/// A server's state as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// Not known yet.
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+}
+
+impl From<Health> for RowState {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Unknown => Self::Unknown,
+            Health::Up => Self::Up,
+            Health::Down => Self::Down,
+        }
+    }
+}
+
+impl Row {
+    /// The RTT.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt_us.map(|us| Duration::from_micros(us.into()))
+    }
+}
+
+/// Sorts rows into pages; a power of two of them, half full on average.
+pub fn paged(rows: Vec<Row>) -> BTreeMap<u32, Vec<Row>> {
+    let bits = rows.len().div_ceil(ROWS_PER_PAGE / 2).next_power_of_two().trailing_zeros();
+    let mut pages: BTreeMap<u32, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        let page = if bits == 0 { 0 } else { row.server.0 >> (64 - bits) };
+        pages.entry(u32::try_from(page).unwrap_or(0)).or_default().push(row);
+    }
+    pages
+}
+
+/// The slot of a page, and its body.
+pub fn encode(page: u32, rows: &[Row]) -> (Slot, Vec<u8>) {
+    (Slot::page(page), codec::encode(&rows.to_vec()))
+}
+
+/// A reason as it is sent.
+pub fn reason(why: &str) -> String {
+    let end = (0..=MAX_WHY.min(why.len())).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
+    why[..end].chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Reads a body.
+pub fn decode(body: &[u8]) -> Option<Vec<Row>> {
+    let mut rows: Vec<Row> = codec::decode(body).ok()?;
+    rows.truncate(MAX_ROWS);
+    for row in &mut rows {
+        row.why = reason(&row.why);
+        row.loss_permille = row.loss_permille.min(1000);
+    }
+    Some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(n: u32) -> Row {
+        Row {
+            server: ServerKey::new("www.lb.example.com", &n.to_string()),
+            state: if n.is_multiple_of(3) { Health::Down } else { Health::Up },
+            rtt_us: Some(n),
+            loss_permille: 10,
+            why: if n.is_multiple_of(3) { "connect: refused".into() } else { String::new() },
+        }
+    }
+
+    #[test]
+    fn rows_survive_the_wire_and_pages_stay_small() {
+        for count in [0, 1, 32, 33, 1000, 20_000] {
+            let rows: Vec<Row> = (0..count).map(row).collect();
+            let pages = paged(rows.clone());
+            let mut read = Vec::new();
+            for (page, rows) in pages {
+                let (_, body) = encode(page, &rows);
+                assert!(rows.len() <= 2 * ROWS_PER_PAGE && body.len() <= nigh_gossip::MAX_BODY, "{}", rows.len());
+                read.extend(decode(&body).unwrap());
+            }
+            read.sort_by_key(|row| row.rtt_us);
+            assert_eq!(read, rows);
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_at_a_character_and_cleaned() {
+        assert_eq!(reason(&"ü".repeat(60)).len(), 80);
+        assert_eq!(reason("tls: \u{7}bad\n"), "tls: bad");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+        }
+    }
+}

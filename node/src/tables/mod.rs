@@ -1,0 +1,30 @@
+//! The node's own tables: what a page of each holds, and how a table is cut into pages.
+//!
+//! | table | writer | content | page |
+//! |---|---|---|---|
+//! | [`PROFILE`] | each node | name, place, DNS addresses, cuts served | one |
+//! | [`CLAIMS`] | each node | resolver prefixes | 64 rows in order of prefix |
+//! | [`LATENCY`] | each node | what it measured of each server | rows by hash of (service, server) |
+//! | [`crate::catalogue::TABLE`] | operators | zones, services, servers | one record |
+//!
+//! Bodies are CBOR through [`nigh_gossip::codec`]. Other nodes' pages are input from a wire: a body that does not read,
+//! or a row that makes no sense, is left out, and never more than the bounds here are taken from one page.
+
+pub mod claims;
+pub mod latency;
+pub mod memo;
+pub mod profile;
+
+use nigh_gossip::Table;
+
+/// [`profile::Profile`].
+pub const PROFILE: Table = Table(16);
+/// [`claims`].
+pub const CLAIMS: Table = Table(17);
+/// [`latency`].
+pub const LATENCY: Table = Table(18);
+
+/// Rows of a page as a writer fills it: about a kilobyte.
+pub const ROWS_PER_PAGE: usize = 64;
+/// Rows of a page that a reader looks at.
+const MAX_ROWS: usize = 4 * ROWS_PER_PAGE;

@@ -1,0 +1,85 @@
+//! Who a node is to the mesh: name, place, where it answers DNS, which cuts it serves.
+//!
+//! **Invariant:** a node stands in the NS set of a cut only through its own profile. A backup volunteers here; nobody
+//! can appoint it, so no resolver is ever sent to a server that does not know its job.
+
+use std::net::IpAddr;
+
+use nigh_dns::Label;
+use nigh_gossip::codec;
+use serde::{Deserialize, Serialize};
+
+/// Addresses and cuts of one node that a reader looks at.
+const MAX_ADDRESSES: usize = 8;
+const MAX_CUTS: usize = 64;
+/// Longest place name and version that a reader takes, in bytes.
+const MAX_TEXT: usize = 128;
+
+/// The one page of [`super::PROFILE`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The node's name, which is its cut's.
+    pub name: Label,
+    /// The point of presence, for people.
+    pub pop: String,
+    /// Where resolvers reach it.
+    pub dns: Vec<IpAddr>,
+    /// The cuts that it answers for, its own included.
+    pub serves: Vec<Label>,
+    /// On its way out: send it no new resolvers.
+    pub draining: bool,
+    /// The version of nigh it runs.
+    pub version: String,
+}
+
+impl Profile {
+    /// Reads a body.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let mut profile: Self = codec::decode(body).ok()?;
+        profile.dns.truncate(MAX_ADDRESSES);
+        profile.serves.truncate(MAX_CUTS);
+        if profile.pop.len() > MAX_TEXT || profile.version.len() > MAX_TEXT {
+            return None;
+        }
+        // These texts reach terminals and logs.
+        profile.pop.retain(|c| !c.is_control());
+        profile.version.retain(|c| !c.is_control());
+        Some(profile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn profile() -> Profile {
+        Profile {
+            name: "fra".parse().unwrap(),
+            pop: "Frankfurt".into(),
+            dns: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
+            serves: vec!["fra".parse().unwrap(), "nyc".parse().unwrap()],
+            draining: false,
+            version: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn a_profile_survives_the_wire() {
+        assert_eq!(Profile::decode(&codec::encode(&profile())), Some(profile()));
+    }
+
+    #[test]
+    fn a_hostile_profile_is_cut_down_or_left_out() {
+        let mut long = profile();
+        long.dns = vec![[192, 0, 2, 1].into(); 500];
+        long.pop = "\u{1b}[31mred".into();
+        let read = Profile::decode(&codec::encode(&long)).unwrap();
+        assert_eq!((read.dns.len(), read.pop.as_str()), (MAX_ADDRESSES, "[31mred"));
+        long.pop = "x".repeat(MAX_TEXT + 1);
+        assert_eq!(Profile::decode(&codec::encode(&long)), None);
+        // A name that is no label never gets in.
+        let odd: &[u8] = b"\xa1\x00\x67a.b.c.d";
+        assert_eq!(Profile::decode(odd), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! The real binary: what it prints, where, and with which exit code.
+
+#![allow(clippy::unwrap_used)]
+
+mod fake;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ed25519_dalek::SigningKey;
+use nigh::identity::{self, Kind};
+
+use fake::Fake;
+
+const SMALLEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/good-smallest.toml");
+const CATALOGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/catalogue/good-everything.toml");
+
+/// Runs `nigh` in `folder`; returns exit code, standard output and standard error.
+fn nigh(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_nigh"))
+        .args(args)
+        .current_dir(folder)
+        .env_remove("NIGH_LOG")
+        .env("NIGH_SOCKET", "nigh.sock")
+        .output()
+        .unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Runs `nigh` against a fake node, which needs this thread's runtime meanwhile.
+async fn nigh_beside(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let (folder, args) = (folder.to_owned(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let run = move || nigh(&folder, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[test]
+fn a_good_configuration_is_told_from_a_bad_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = nigh(folder.path(), &["check-config", SMALLEST]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("configuration is good: node fra\n"), "{out}");
+    assert_eq!(nigh(folder.path(), &["check-config", "--config", SMALLEST]).0, 0);
+
+    std::fs::write(folder.path().join("bad.toml"), "[node]\nname = \"-\"\nstate_dir = 7\n[mesh]\nlisten = []\n")
+        .unwrap();
+    for command in ["check-config", "run"] {
+        let (code, out, err) = nigh(folder.path(), &[command, "--config", "bad.toml"]);
+        assert_eq!((code, out.as_str()), (2, ""));
+        let expected = "nigh: 5 mistakes in bad.toml
+bad.toml:2:8: node.name = \"-\": a node name begins and ends with a letter or a digit
+bad.toml:3:13: node.state_dir = 7: a string is expected, not a whole number
+bad.toml:4:1: mesh.id: missing; the operator's public key, as printed by `nigh init`
+bad.toml:5:10: mesh.listen: at least one address is expected
+bad.toml: dns.listen: missing; where to answer DNS, such as listen = [\"0.0.0.0:53\"]
+";
+        assert_eq!(err, expected);
+    }
+    std::fs::write(folder.path().join("latin1.toml"), b"[node]\npop = \"\xfc\"").unwrap();
+    let (code, _, err) = nigh(folder.path(), &["check-config", "latin1.toml"]);
+    assert_eq!((code, err.as_str()), (2, "nigh: latin1.toml: not UTF-8 at byte 14; TOML is\n"));
+    let (code, _, err) = nigh(folder.path(), &["check-config", "none.toml"]);
+    assert_eq!((code, err.as_str()), (1, "nigh: cannot open none.toml: No such file or directory (os error 2)\n"));
+}
+
+#[test]
+fn a_mistyped_log_filter_keeps_the_node_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_nigh"));
+    run.args(["run", SMALLEST]).env("NIGH_LOG", "loud").current_dir(folder.path());
+    let Output { status, stderr, .. } = run.output().unwrap();
+    let expected = "nigh: the variable NIGH_LOG is \"loud\": error, warn, info, debug, trace or a filter such as \
+                    \"info,nigh_dns=debug\" is expected\n";
+    assert_eq!((status.code(), String::from_utf8(stderr).unwrap().as_str()), (Some(2), expected));
+}
+
+#[test]
+fn arguments_are_checked_and_the_version_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, _) = nigh(folder.path(), &["--version"]);
+    assert_eq!((code, out), (0, format!("nigh {}\n", env!("CARGO_PKG_VERSION"))));
+    for args in [&["stats"][..], &["run"], &["explain", "www.lb.example.com"], &["status", "--socket"], &[]] {
+        let (code, out, err) = nigh(folder.path(), args);
+        assert_eq!((code, out.as_str(), err.is_empty()), (2, "", false), "{args:?}");
+    }
+}
+
+#[test]
+fn init_makes_a_key_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = nigh(folder.path(), &["init", "--key", "operator.key"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let path = folder.path().join("operator.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    let id = identity::public(&identity::load(&path, Kind::Operator).unwrap()).to_string();
+    assert!(out.contains(&format!("mesh id: {id}\n")), "{out}");
+    assert!(!out.contains("nigh-operator-key"), "{out}");
+
+    let (code, out, err) = nigh(folder.path(), &["init", "--key", "operator.key"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    let expected = "nigh: operator.key: exists already, and a key is never overwritten; name another file, or use the key \
+                    that is there\nits mesh id is ";
+    assert_eq!(err, format!("{expected}{id}\n"));
+    let (code, out, _) = nigh(folder.path(), &["init", "--json", "--key", "second.key"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, json["mesh_id"].as_str().unwrap().len()), (0, 52));
+}
+
+#[test]
+fn a_loose_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    nigh(folder.path(), &["init", "--key", "operator.key"]);
+    std::fs::set_permissions(folder.path().join("operator.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, err) = nigh(folder.path(), &["apply", CATALOGUE, "--key", "operator.key"]);
+    let expected =
+        "nigh: operator.key: mode 0644 lets others use this key; if nobody has, run: chmod 600 operator.key\n";
+    assert_eq!((code, err.as_str()), (1, expected));
+}
+
+#[test]
+fn without_a_node_every_command_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    nigh(folder.path(), &["init", "--key", "operator.key"]);
+    let explain = ["explain", "www.lb.example.com", "--from", "203.0.113.53"];
+    let apply = ["apply", CATALOGUE, "--key", "operator.key"];
+    let reads = ["status", "peers", "claims", "latency", "services", "drain"];
+    let all = reads.iter().map(std::slice::from_ref).chain([&explain[..], &apply]);
+    for args in all {
+        let (code, out, err) = nigh(folder.path(), args);
+        let expected = "nigh: no node listens on nigh.sock: is nigh running? try --socket or NIGH_SOCKET\n";
+        assert_eq!((code, out.as_str(), err.as_str()), (1, "", expected), "{args:?}");
+    }
+    let (_, _, err) = nigh(folder.path(), &["status", "--socket", "other.sock"]);
+    assert!(err.starts_with("nigh: no node listens on other.sock: "), "{err}");
+}
+
+#[tokio::test]
+async fn reports_are_tables_that_people_can_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, _stop) = Fake::new(SigningKey::from_bytes(&[5; 32])).serve(folder.path());
+    let table = async |command: &str| {
+        let (code, out, err) = nigh_beside(folder.path(), &[command]).await;
+        assert_eq!((code, err.as_str()), (0, ""));
+        out
+    };
+    let mesh_id = identity::public(&SigningKey::from_bytes(&[5; 32]));
+    let status = format!(
+        "\
+node       fra (Frankfurt), nigh 0.1.0, up 1h 2m
+id         aaaa
+mesh       {mesh_id}
+members    2 of 3 alive, 1 linked
+pages      17, state beef
+dns        192.0.2.7:53
+answered   12 queries, 5 cut answers, 7 referrals
+catalogue  1 zone, 1 service, 2 servers
+snapshot   42
+warning    no claim for 203.0.113.0/24
+"
+    );
+    assert_eq!(table("status").await, status);
+    let peers = "\
+NODE  POP  VERDICT  LINK    RTT ms  MESH            DNS        CUTS  ID
+fra   -    alive    self         -  192.0.2.7:4242  192.0.2.7  fra   abcdefgh
+nyc   -    dead     linked    81.2  192.0.2.7:4242  192.0.2.7  nyc   abcdefgh
+";
+    assert_eq!(table("peers").await, peers);
+    let claims = "\
+PREFIX          NODE  PREFERENCE  VERDICT  BEST
+203.0.113.0/24  fra           10  alive    best
+203.0.113.0/24  nyc          200  alive    -
+";
+    assert_eq!(table("claims").await, claims);
+    let latency = "\
+NODE  SERVICE             SERVER  ADDRESS    STATE  RTT ms  LOSS %  AGE  WHY
+fra   www.lb.example.com  fra-1   192.0.2.1  up        1.3      25   1s  -
+fra   www.lb.example.com  nyc-1   192.0.2.1  down        -      25   1s  -
+";
+    assert_eq!(table("latency").await, latency);
+    let services = "\
+SERVICE             MODE   TTL  ANSWERS  SPREAD ms  PROBE             SERVER  ADDRESS    WEIGHT
+www.lb.example.com  refer   20        1        0.0  tcp:443 every 2s  fra-1   192.0.2.1       1
+                                                                      nyc-1   192.0.2.1      10
+";
+    assert_eq!(table("services").await, services);
+}
+
+#[tokio::test]
+async fn explain_asks_on_behalf_of_a_node_and_refusals_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, _stop) = Fake::new(SigningKey::from_bytes(&[5; 32])).serve(folder.path());
+    let args = ["explain", "www.lb.example.com", "--from", "203.0.113.53", "--type", "aaaa", "--at", "nyc"];
+    let (code, out, _) = nigh_beside(folder.path(), &args).await;
+    assert_eq!((code, out.as_str()), (0, "www.lb.example.com AAAA from 203.0.113.53\n"));
+    let (_, out, _) = nigh_beside(folder.path(), &[&args[..], &["--json"]].concat()).await;
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["at"], "nyc");
+    let (code, _, err) = nigh_beside(folder.path(), &["explain", "example.net", "--from", "::1"]).await;
+    assert_eq!((code, err.as_str()), (1, "nigh: example.net is in no zone of the mesh; see nigh services\n"));
+}
+
+#[tokio::test]
+async fn apply_shows_what_changes_and_submits_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("operator.key");
+    let node = Fake::new(identity::create(&key_file, Kind::Operator).unwrap());
+    let (_, _stop) = node.serve(folder.path());
+    let apply = async |file: &str, more: &[&str]| {
+        nigh_beside(folder.path(), &[&["apply", file, "--key", "operator.key"], more].concat()).await
+    };
+    let (code, dry, err) = apply(CATALOGUE, &["--dry-run"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        dry.starts_with("+ zone lb.example.com: nameservers fra nyc\n+ zone lb.example.org: nameservers by name\n")
+    );
+    assert!(dry.ends_with("\ndry run: 7 records would be submitted (7 added, 0 changed, 0 removed)\n"), "{dry}");
+    assert!(node.pages.lock().unwrap().is_empty());
+
+    let (code, out, _) = apply(CATALOGUE, &[]).await;
+    assert_eq!(code, 0);
+    assert!(out.ends_with("\n7 of 7 records taken by fra (7 added, 0 changed, 0 removed)\n"), "{out}");
+    assert_eq!(out.lines().count(), dry.lines().count());
+    let (_, out, _) = apply(CATALOGUE, &[]).await;
+    assert_eq!(out, "nothing to change: 2 zones, 2 services, 3 servers as in the file\n");
+
+    std::fs::write(folder.path().join("empty.toml"), "# all gone\n").unwrap();
+    let (code, _, err) = apply("empty.toml", &[]).await;
+    let expected =
+        "nigh: empty.toml: says nothing, so all 7 records would be removed; if that is meant, add --remove-all\n";
+    assert_eq!((code, err.as_str()), (2, expected));
+    let (_, out, _) = apply("empty.toml", &["--remove-all", "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["changes"][0]["text"], "- zone lb.example.com");
+    assert_eq!((&json["changes"][0]["change"], &json["submitted"]["accepted"]), (&"remove".into(), &7.into()));
+}
+
+#[tokio::test]
+async fn apply_refuses_what_would_not_work() {
+    let folder = tempfile::tempdir().unwrap();
+    identity::create(&folder.path().join("operator.key"), Kind::Operator).unwrap();
+    let node = Fake::new(identity::create(&folder.path().join("right.key"), Kind::Operator).unwrap());
+    let (_, _stop) = node.serve(folder.path());
+    let (code, _, err) = nigh_beside(folder.path(), &["apply", CATALOGUE, "--key", "operator.key"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.contains(" is the key of mesh ") && err.ends_with("; use that operator's key, or another node\n"),
+        "{err}"
+    );
+
+    let hidden = std::fs::read_to_string(CATALOGUE).unwrap().replace("WWW.lb.example.com", "nyc.lb.example.com");
+    let hidden = hidden.replace("nameservers = [\"fra\", \"nyc\"]", "");
+    std::fs::write(folder.path().join("hidden.toml"), hidden).unwrap();
+    let (code, _, err) = nigh_beside(folder.path(), &["apply", "hidden.toml", "--key", "right.key"]).await;
+    let expected =
+        "nigh: hidden.toml: service nyc.lb.example.com would be hidden by the cut of node nyc; choose another name\n";
+    assert_eq!((code, err.as_str()), (2, expected));
+    assert!(node.pages.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nigh"))
+        .args(["check-config", SMALLEST])
+        .current_dir(folder.path())
+        .stdout({
+            // A pipe whose reading end is closed before the first write.
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        })
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

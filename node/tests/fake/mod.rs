@@ -1,0 +1,177 @@
+//! A node that is none: fixed reports behind the real admin server.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use nigh::admin::report::{
+    CatalogueStatus, ClaimLine, DnsStatus, LatencyLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine,
+    ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
+};
+use nigh::admin::{ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
+use nigh::identity;
+use nigh_gossip::{NodeId, Page};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+/// What a fake node holds.
+pub struct Fake {
+    pub operator: SigningKey,
+    pub pages: Mutex<Vec<Page>>,
+    pub draining: AtomicBool,
+    /// Whether `submit` never ends.
+    pub stuck: AtomicBool,
+    pub request_timeout: Duration,
+}
+
+impl Fake {
+    pub fn new(operator: SigningKey) -> Arc<Self> {
+        Arc::new(Self::stuck_after(operator, false, Duration::from_secs(10)))
+    }
+
+    /// One whose `submit` may never end, and that gives requests up after `request_timeout`.
+    pub fn stuck_after(operator: SigningKey, stuck: bool, request_timeout: Duration) -> Self {
+        Self { operator, pages: Mutex::default(), draining: false.into(), stuck: stuck.into(), request_timeout }
+    }
+
+    /// Serves until the token is cancelled or dropped by the test's end.
+    pub fn serve(self: &Arc<Self>, folder: &Path) -> (PathBuf, CancellationToken) {
+        let path = folder.join("nigh.sock");
+        let stop = CancellationToken::new();
+        let server = Server::bind(&path).unwrap().with_request_timeout(self.request_timeout);
+        tokio::spawn(server.serve(Arc::clone(self), stop.clone()));
+        (path, stop)
+    }
+}
+
+impl Source for Fake {
+    fn mesh_id(&self) -> NodeId {
+        identity::public(&self.operator)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            node: NodeStatus {
+                name: "fra".into(),
+                id: "aaaa".into(),
+                pop: "Frankfurt".into(),
+                version: "0.1.0".into(),
+                uptime_s: 3725,
+                draining: self.draining.load(Ordering::Relaxed),
+            },
+            mesh: MeshStatus {
+                id: self.mesh_id().to_string(),
+                members: 3,
+                alive: 2,
+                links: 1,
+                pages: 17,
+                state_hash: "beef".into(),
+            },
+            dns: DnsStatus::new(
+                vec!["192.0.2.7:53".parse().unwrap()],
+                &json!({ "queries": 12, "referrals": 7, "cut_answers": 5, "errors": 0 }),
+            ),
+            catalogue: CatalogueStatus { zones: 1, services: 1, servers: 2 },
+            snapshot: SnapshotStatus { serial: 42 },
+            warnings: vec!["no claim for 203.0.113.0/24".into()],
+        }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let peer = |name: &str, verdict, rtt_ms: Option<f64>| Peer {
+            name: name.into(),
+            id: "abcdefghijklmnop".into(),
+            pop: String::new(),
+            verdict,
+            linked: rtt_ms.is_some(),
+            rtt_ms,
+            incarnation: 3,
+            mesh_addresses: vec!["192.0.2.7:4242".parse().unwrap()],
+            dns_addresses: vec!["192.0.2.7".parse().unwrap()],
+            cuts: vec![name.into()],
+            is_self: name == "fra",
+        };
+        vec![peer("fra", Verdict::Alive, None), peer("nyc", Verdict::Dead, Some(81.25))]
+    }
+
+    fn claims(&self) -> Vec<ClaimLine> {
+        let claim = |node: &str, preference, best| ClaimLine {
+            prefix: "203.0.113.0/24".parse().unwrap(),
+            node: node.into(),
+            preference,
+            verdict: Verdict::Alive,
+            best,
+        };
+        vec![claim("fra", 10, true), claim("nyc", 200, false)]
+    }
+
+    fn latency(&self) -> Vec<LatencyLine> {
+        let row = |server: &str, state, rtt_ms| LatencyLine {
+            node: "fra".into(),
+            service: "www.lb.example.com".into(),
+            server: server.into(),
+            address: Some("192.0.2.1".parse().unwrap()),
+            state,
+            rtt_ms,
+            loss: 0.25,
+            age_s: 1.5,
+            why: String::new(),
+        };
+        vec![row("fra-1", ServerState::Up, Some(1.26)), row("nyc-1", ServerState::Down, None)]
+    }
+
+    fn services(&self) -> Vec<ServiceLine> {
+        let server = |id: &str, weight| ServerLine { id: id.into(), address: "192.0.2.1".parse().unwrap(), weight };
+        vec![ServiceLine {
+            name: "www.lb.example.com".into(),
+            mode: "refer".into(),
+            ttl: 20,
+            answers: 1,
+            spread_ms: 0.0,
+            probe: ProbeLine {
+                kind: "tcp".into(),
+                port: 443,
+                path: None,
+                host: None,
+                expect: None,
+                interval_ms: 2000.0,
+                timeout_ms: 1000.0,
+                rise: 2,
+                fall: 3,
+            },
+            servers: vec![server("fra-1", 1), server("nyc-1", 10)],
+        }]
+    }
+
+    fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal> {
+        if !query.name.ends_with("lb.example.com") {
+            return Err(Refusal {
+                kind: RefusalKind::NotFound,
+                error: format!("{} is in no zone of the mesh", query.name),
+                hint: "see nigh services".into(),
+            });
+        }
+        Ok(Explained {
+            json: json!({ "name": query.name, "type": query.rtype, "from": query.from, "at": query.at }),
+            text: format!("{} {} from {}\n", query.name, query.rtype.as_str(), query.from),
+        })
+    }
+
+    fn catalogue(&self) -> Vec<Page> {
+        self.pages.lock().unwrap().clone()
+    }
+
+    fn submit(&self, pages: Vec<Page>) -> impl Future<Output = Result<Submitted, Refusal>> + Send {
+        let submitted = Submitted { accepted: pages.len(), superseded: 0 };
+        self.pages.lock().unwrap().extend(pages);
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        async move { if stuck { std::future::pending().await } else { Ok(submitted) } }
+    }
+
+    fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
