@@ -1,0 +1,143 @@
+//! The parts that a scenario builds its world of: hosts on an emulated WAN, and the daemons and clients on them.
+//!
+//! One file a part; each knows how to configure its program for this world and how to tell that it is ready. IPv4 only.
+
+pub mod http;
+pub mod named;
+pub mod nginx;
+pub mod nigh;
+pub mod nigh_json;
+pub mod pulse;
+pub mod resolver;
+pub mod stub;
+pub mod unbound;
+
+use crate::lab::{Daemon, Namespace, Run};
+use crate::machine;
+use crate::wan::{Link, Port, Wan};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Every address of a bed is reached through the WAN.
+const PREFIX_LEN: u8 = 8;
+/// A daemon on a busy machine with two processors is up in well under a second; this is for a bad day.
+pub const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A host of a bed.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its name: of its namespace, its directory, and its end of a link.
+    pub name: String,
+    /// Where it stands, as the delay table calls it.
+    pub region: &'static str,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+impl Host {
+    /// A host.
+    pub fn new(name: impl Into<String>, region: &'static str, address: Ipv4Addr) -> Self {
+        Self { name: name.into(), region, address }
+    }
+}
+
+/// Hosts in namespaces on a WAN. Dropped, all of it is gone.
+pub struct Bed {
+    // The order matters: devices before namespaces, namespaces before the run's directory.
+    wan: Wan,
+    spaces: BTreeMap<String, Namespace>,
+    run: Run,
+}
+
+impl Bed {
+    /// Makes the hosts and connects them, each pair by the link that `link` gives from the first to the second.
+    pub fn build(run: Run, hosts: &[Host], seed: u64, link: impl Fn(&Host, &Host) -> Result<Link>) -> Result<Self> {
+        let mut spaces = BTreeMap::new();
+        let mut ports = Vec::new();
+        for host in hosts {
+            let space = run.namespace(&host.name)?;
+            ports.push(Port {
+                name: host.name.clone(),
+                namespace: space.name().to_owned(),
+                address: host.address,
+                prefix_len: PREFIX_LEN,
+            });
+            spaces.insert(host.name.clone(), space);
+        }
+        let wan = Wan::start(&ports, seed)?;
+        for from in hosts {
+            for to in hosts.iter().filter(|to| to.name != from.name) {
+                wan.set(&from.name, &to.name, link(from, to)?)?;
+            }
+        }
+        Ok(Self { wan, spaces, run })
+    }
+
+    /// The WAN, to be changed live.
+    pub fn wan(&self) -> &Wan {
+        &self.wan
+    }
+
+    /// The run, for its directory.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The namespace of a host.
+    pub fn space(&self, host: &str) -> Result<&Namespace> {
+        self.spaces.get(host).with_context(|| format!("no host {host} in this bed"))
+    }
+
+    /// Starts a program on a host; its log is `PROGRAM.log` in the host's directory.
+    pub fn daemon(&self, host: &str, program: &str, command: Command) -> Result<Daemon> {
+        let log = self.run.host_directory(host)?.join(format!("{program}.log"));
+        Daemon::start(&format!("{program} on {host}"), command, Some(self.space(host)?), log)
+    }
+}
+
+/// Writes a file of a bed.
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// A Debian daemon that may be started with our own configuration.
+///
+/// AppArmor lets `named` and `unbound` at their usual paths read only their usual directories, so where it is on,
+/// a copy in the host's directory is started: profiles go by path.
+fn runnable(name: &str, directory: &Path) -> Result<PathBuf> {
+    let Some(program) = machine::program(name) else {
+        bail!("no {name} on this machine: run chaos-tests/install-packages");
+    };
+    if apparmor() { private_copy(&program, directory) } else { Ok(program) }
+}
+
+fn apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|state| state.starts_with('Y'))
+}
+
+fn private_copy(program: &Path, directory: &Path) -> Result<PathBuf> {
+    let name = program.file_name().with_context(|| format!("{} has no name", program.display()))?;
+    let copy = directory.join(name);
+    fs::copy(program, &copy).with_context(|| format!("copying {} to {}", program.display(), copy.display()))?;
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::private_copy;
+    use std::process::Command;
+
+    #[test]
+    fn a_private_copy_of_a_program_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = private_copy(&crate::machine::program("true").unwrap(), directory.path()).unwrap();
+        assert!(copy.starts_with(directory.path()));
+        assert!(Command::new(copy).status().unwrap().success());
+    }
+}

@@ -1,0 +1,58 @@
+//! Origins: web servers that tell who they are, so that a client can be asked where it landed.
+
+use super::{Bed, START_PATIENCE, http, runnable, write};
+use crate::lab::Daemon;
+use crate::lab::wait::{Look, until};
+use anyhow::Result;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
+use std::time::Duration;
+
+/// The port of every origin.
+pub const PORT: u16 = 80;
+
+/// Starts nginx on a host; it answers `/` and `/healthz` with the host's name.
+pub fn start(bed: &Bed, host: &str, address: Ipv4Addr) -> Result<Daemon> {
+    let directory = bed.run().host_directory(host)?;
+    let configuration = directory.join("nginx.conf");
+    write(&configuration, &text(host, address))?;
+    let mut command = Command::new(runnable("nginx", &directory)?);
+    command.arg("-p").arg(&directory).arg("-c").arg(&configuration).arg("-e").arg(directory.join("error.log"));
+    let mut daemon = bed.daemon(host, "nginx", command)?;
+    let at = SocketAddrV4::new(address, PORT);
+    until(&format!("nginx on {host} answers"), START_PATIENCE, || {
+        daemon.alive()?;
+        Ok(match http::get(bed.space(host)?, at, host, "/healthz", Duration::from_secs(1)) {
+            Ok(page) if page.status == 200 && page.body.trim() == host => Look::Done(()),
+            Ok(page) => Look::NotYet(format!("status {} and {:?}", page.status, page.body)),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+    })?;
+    Ok(daemon)
+}
+
+/// One process, so that it ends with its handle: workers would outlive a killed master.
+fn text(name: &str, address: Ipv4Addr) -> String {
+    format!(
+        r#"daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen {address}:{PORT};
+        location / {{ return 200 "{name}\n"; }}
+        location = /healthz {{ return 200 "{name}\n"; }}
+    }}
+}}
+"#
+    )
+}

@@ -1,0 +1,256 @@
+//! Our own nodes, driven as an operator drives them: by configuration file and the `nigh` command.
+//!
+//! Reading is through `--json`: what an operator's own scripts would see is what a scenario asserts on.
+
+use super::nigh_json::{Peer, Row, Service, Status};
+use super::{Bed, write};
+use crate::lab::Daemon;
+use crate::lab::process::{self, Said};
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// The port of the mesh on every node.
+pub const MESH_PORT: u16 = 4242;
+/// A command that takes longer than this hangs.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A claim of a node: these resolvers are near me.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The resolvers' prefix.
+    pub prefix: String,
+    /// Lower wins.
+    pub preference: u16,
+}
+
+/// What a node is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name; also the name of its host in the bed.
+    pub name: String,
+    /// Where it stands, for people.
+    pub pop: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The addresses of nodes to join through.
+    pub bootstrap: Vec<Ipv4Addr>,
+    /// Its claims.
+    pub claims: Vec<Claim>,
+}
+
+/// A mesh's operator: the key, and the program.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    program: PathBuf,
+    key: PathBuf,
+    mesh: String,
+}
+
+impl Operator {
+    /// Makes the operator's key, and with it the mesh.
+    pub fn init(program: &Path, directory: &Path) -> Result<Self> {
+        let key = directory.join("operator.key");
+        let mut command = Command::new(program);
+        command.arg("init").arg("--key").arg(&key);
+        let said = succeed(command)?;
+        let mesh =
+            mesh_id(&said.output).with_context(|| format!("`nigh init` printed no mesh id but {:?}", said.output))?;
+        Ok(Self { program: program.to_owned(), key, mesh })
+    }
+
+    /// The mesh id.
+    pub fn mesh(&self) -> &str {
+        &self.mesh
+    }
+
+    /// Makes this catalogue the mesh's, by way of any node.
+    pub fn apply(&self, catalogue: &Path, through: &Node) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg("apply").arg(catalogue).arg("--key").arg(&self.key);
+        command.arg("--socket").arg(through.socket());
+        succeed(command).map(drop).with_context(|| format!("applying a catalogue at {}", through.name()))
+    }
+
+    /// Writes a node's configuration and starts it.
+    pub fn start_node(&self, bed: &Bed, settings: Settings) -> Result<Node> {
+        let directory = bed.run().host_directory(&settings.name)?;
+        let configuration = directory.join("nigh.toml");
+        let socket = directory.join("nigh.sock");
+        write(&configuration, &text(&settings, &self.mesh, &directory, &socket))?;
+        let mut node = Node { program: self.program.clone(), configuration, socket, settings, daemon: None };
+        node.start(bed)?;
+        Ok(node)
+    }
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    program: PathBuf,
+    configuration: PathBuf,
+    socket: PathBuf,
+    settings: Settings,
+    daemon: Option<Daemon>,
+}
+
+impl Node {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Its admin socket. Unix sockets are files: they are reached from every network namespace.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its log.
+    pub fn log(&self) -> Option<&Path> {
+        self.daemon.as_ref().map(Daemon::log)
+    }
+
+    /// Starts it (again), with the state that it left.
+    pub fn start(&mut self, bed: &Bed) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg("run").arg("--config").arg(&self.configuration);
+        self.daemon = Some(bed.daemon(&self.settings.name, "nigh", command)?);
+        Ok(())
+    }
+
+    /// Ends it without warning (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        match self.daemon.as_mut() {
+            Some(daemon) => daemon.kill(),
+            None => bail!("{} was never started", self.settings.name),
+        }
+    }
+
+    /// Its resident memory in KiB, as the kernel counts it.
+    pub fn resident_kib(&self) -> Option<u64> {
+        let pid = self.daemon.as_ref()?.pid();
+        resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    }
+
+    /// An error with the end of its log if it has ended.
+    pub fn alive(&mut self) -> Result<()> {
+        self.daemon.as_mut().map_or(Ok(()), Daemon::alive)
+    }
+
+    /// `nigh status --json`.
+    pub fn status(&self) -> Result<Status> {
+        self.read(&["status"])
+    }
+
+    /// `nigh peers --json`.
+    pub fn peers(&self) -> Result<Vec<Peer>> {
+        self.read(&["peers"])
+    }
+
+    /// `nigh latency --json`.
+    pub fn latency(&self) -> Result<Vec<Row>> {
+        self.read(&["latency"])
+    }
+
+    /// `nigh services --json`.
+    pub fn services(&self) -> Result<Vec<Service>> {
+        self.read(&["services"])
+    }
+
+    /// `nigh explain NAME --from ADDRESS`, for people.
+    pub fn explain(&self, name: &str, from: Ipv4Addr) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(["explain", name, "--from", &from.to_string()]).arg("--socket").arg(&self.socket);
+        Ok(succeed(command)?.output)
+    }
+
+    fn read<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--json").arg("--socket").arg(&self.socket);
+        let said = succeed(command).with_context(|| format!("asking {}", self.settings.name))?;
+        serde_json::from_str(&said.output)
+            .with_context(|| format!("`nigh {} --json` at {} said {}", arguments.join(" "), self.name(), said.output))
+    }
+}
+
+/// The line `VmRSS:    1234 kB` of /proc/PID/status.
+fn resident(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+fn succeed(command: Command) -> Result<Said> {
+    let name = command.get_args().next().map(|argument| argument.display().to_string()).unwrap_or_default();
+    let said = process::run(command, COMMAND_PATIENCE)?;
+    if !said.status.success() {
+        bail!("`nigh {name}` failed ({}): {} {}", said.status, said.errors.trim(), said.output.trim());
+    }
+    Ok(said)
+}
+
+/// The mesh id in what `nigh init` says: the first word that can be a public key (32 bytes in base32 are 52 letters).
+fn mesh_id(said: &str) -> Option<String> {
+    said.split(|letter: char| !letter.is_ascii_alphanumeric())
+        .find(|word| word.len() == 52 && word.chars().all(|letter| matches!(letter, 'a'..='z' | '2'..='7')))
+        .map(str::to_owned)
+}
+
+fn text(settings: &Settings, mesh: &str, directory: &Path, socket: &Path) -> String {
+    let Settings { name, pop, address, bootstrap, claims } = settings;
+    let bootstrap: Vec<String> = bootstrap.iter().map(|peer| format!("\"{peer}:{MESH_PORT}\"")).collect();
+    let mut text = format!(
+        r#"[node]
+name = "{name}"
+pop = "{pop}"
+state_dir = "{state}"
+
+[mesh]
+id = "{mesh}"
+listen = ["{address}:{MESH_PORT}"]
+bootstrap = [{bootstrap}]
+
+[dns]
+listen = ["{address}:53"]
+
+[measure]
+source = ["{address}"]
+
+[admin]
+socket = "{socket}"
+
+[log]
+format = "human"
+level = "info"
+"#,
+        state = directory.join("state").display(),
+        bootstrap = bootstrap.join(", "),
+        socket = socket.display(),
+    );
+    for Claim { prefix, preference } in claims {
+        text.push_str(&format!("\n[[claim]]\nprefix = \"{prefix}\"\npreference = {preference}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mesh_id, resident};
+
+    #[test]
+    fn the_mesh_id_is_found_in_what_init_says() {
+        let id = "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst";
+        assert_eq!(mesh_id(&format!("mesh id: {id}\n")).as_deref(), Some(id));
+        assert_eq!(mesh_id(&format!("id = \"{id}\"")).as_deref(), Some(id));
+        assert_eq!(mesh_id("wrote /tmp/operator.key\n"), None);
+        assert_eq!(mesh_id(&format!("{id}x")), None);
+    }
+
+    #[test]
+    fn resident_memory_is_read_from_the_kernels_page() {
+        assert_eq!(resident("VmHWM:\t  20000 kB\nVmRSS:\t   12345 kB\nRssAnon: 1 kB\n"), Some(12_345));
+        assert_eq!(resident("Name:\tnigh\n"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! What `nigh`'s reading commands print with `--json`: the parts that scenarios use.
+//!
+//! Written down here a second time, on purpose: a field that is renamed breaks operators' scripts, and so a scenario.
+
+use serde::Deserialize;
+
+/// The parts of `nigh status --json` that scenarios use.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// The mesh as this node sees it.
+    pub mesh: Mesh,
+    /// What its DNS side has done.
+    pub dns: Counters,
+    /// What the catalogue holds.
+    pub catalogue: CatalogueSize,
+}
+
+/// The mesh as a node sees it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Mesh {
+    /// Nodes known.
+    pub members: u64,
+    /// Nodes alive, itself included.
+    pub alive: u64,
+    /// A digest of the replicated state: equal on nodes that hold the same.
+    pub state_hash: String,
+}
+
+/// How much is in the catalogue.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CatalogueSize {
+    /// Services.
+    pub services: u64,
+    /// Servers of all services.
+    pub servers: u64,
+}
+
+/// Answers by kind.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Counters {
+    /// All queries.
+    pub queries: u64,
+    /// Sent to another node's cut, as DNS-B.
+    pub referrals: u64,
+    /// Sent to a cut that this node serves itself, with the addresses.
+    pub referrals_with_addresses: u64,
+    /// Answered as DNS-LB, in its own cut.
+    pub cut_answers: u64,
+    /// Answered as the backup of another cut.
+    pub backup_answers: u64,
+    /// Answered in a cut that nobody serves any more.
+    pub orphan_answers: u64,
+    /// Answered at once, because the service or the client wants it so.
+    pub direct_answers: u64,
+    /// Answered at once, because nobody claims the client.
+    pub unclaimed_answers: u64,
+    /// Delegations to cuts.
+    pub delegations: u64,
+}
+
+impl Counters {
+    /// Answers in the role of DNS-B.
+    pub fn as_dns_b(&self) -> u64 {
+        self.referrals
+            + self.referrals_with_addresses
+            + self.orphan_answers
+            + self.direct_answers
+            + self.unclaimed_answers
+            + self.delegations
+    }
+
+    /// What was added since `earlier`. A node that was restarted in between counts from nothing.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let grown = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
+        Self {
+            queries: grown(self.queries, earlier.queries),
+            referrals: grown(self.referrals, earlier.referrals),
+            referrals_with_addresses: grown(self.referrals_with_addresses, earlier.referrals_with_addresses),
+            cut_answers: grown(self.cut_answers, earlier.cut_answers),
+            backup_answers: grown(self.backup_answers, earlier.backup_answers),
+            orphan_answers: grown(self.orphan_answers, earlier.orphan_answers),
+            unclaimed_answers: grown(self.unclaimed_answers, earlier.unclaimed_answers),
+            direct_answers: grown(self.direct_answers, earlier.direct_answers),
+            delegations: grown(self.delegations, earlier.delegations),
+        }
+    }
+}
+
+/// A row of `nigh peers --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// alive, dead, left or draining.
+    pub verdict: String,
+    /// The cuts that it serves.
+    pub cuts: Vec<String>,
+}
+
+/// A row of `nigh latency --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Row {
+    /// Who measured.
+    pub node: String,
+    /// The server measured.
+    pub server: String,
+    /// Its state from there.
+    pub state: String,
+    /// Round-trip time.
+    pub rtt_ms: Option<f64>,
+}
+
+/// A row of `nigh services --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its servers.
+    pub servers: Vec<Server>,
+}
+
+/// A server of a service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Server {
+    /// Its id.
+    pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counters;
+
+    #[test]
+    fn counters_of_a_restarted_node_begin_again() {
+        let before = Counters { queries: 100, cut_answers: 90, ..Counters::default() };
+        let after = Counters { queries: 130, cut_answers: 7, ..Counters::default() };
+        let grown = after.since(&before);
+        assert_eq!((grown.queries, grown.cut_answers), (30, 7));
+    }
+}
