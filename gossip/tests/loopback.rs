@@ -97,6 +97,35 @@ async fn three_nodes_join_by_any_bootstrap_peer_spread_and_leave() {
     until(&three, "two is alive again", |view| view.members[&id(2)].verdict == Verdict::Alive).await;
 }
 
+/// A host whose UDP is filtered: TCP to the address that it gives out is carried to the node, QUIC finds nobody.
+async fn only_tcp_to(node: SocketAddr) -> SocketAddr {
+    let door = free_port();
+    let listener = tokio::net::TcpListener::bind(door).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(node).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    door
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_udp_is_filtered_tcp_carries_the_mesh() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let [a, b] = [free_port(), free_port()];
+    let [door_a, door_b] = [only_tcp_to(a).await, only_tcp_to(b).await];
+    let advertise = |config: MeshConfig, door: SocketAddr| MeshConfig { advertise: vec![door.to_string()], ..config };
+    let one = Mesh::start(advertise(config(1, a, &[], dirs[0].path()), door_a)).await.unwrap();
+    let two = Mesh::start(advertise(config(2, b, &[door_a], dirs[1].path()), door_b)).await.unwrap();
+    for (mesh, other) in [(&one, id(2)), (&two, id(1))] {
+        until(mesh, "a link over TCP", |view| view.members.get(&other).is_some_and(|member| member.rtt.is_some()))
+            .await;
+    }
+}
+
 /// A SIGKILL as near as one process can play it: the runtime goes, and nothing is said on the wire.
 struct Victim(Option<tokio::runtime::Runtime>);
 
