@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Addresses a member may list; more are not looked at.
-pub const MAX_ADDRESSES: usize = 8;
+pub const MAX_ADDRESSES: usize = 16;
 
 /// The one page of table [`Table::MEMBER`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -221,7 +221,8 @@ impl Node {
         }
         let refresh = Instant::now() + REFRESH;
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
-        Ok(again.min(self.next_volunteer))
+        // A node that drains volunteers for nothing, so that moment must not wake it.
+        Ok(if draining { again } else { again.min(self.next_volunteer) })
     }
 
     /// Makes the snapshot that packets are answered from.

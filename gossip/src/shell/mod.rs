@@ -1,4 +1,4 @@
-//! The thin shell: a tokio task that owns the [`Engine`], the libp2p swarm and the files, and a handle to it.
+//! The thin shell: a tokio task that owns the [engine](crate::engine), the libp2p swarm and the files, and a handle to it.
 //!
 //! ```text
 //!   Mesh (handle) ── Command ──▶┐                       ┌──▶ writer task per link ──▶ stream

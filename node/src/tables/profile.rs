@@ -9,8 +9,8 @@ use nigh_dns::Label;
 use nigh_gossip::codec;
 use serde::{Deserialize, Serialize};
 
-/// Addresses and cuts of one node that a reader looks at.
-const MAX_ADDRESSES: usize = 8;
+/// Addresses and cuts of one node that a reader looks at; as many as a configuration may list.
+const MAX_ADDRESSES: usize = crate::config::MAX_ADDRESSES;
 const MAX_CUTS: usize = 64;
 /// Longest place name and version that a reader takes, in bytes.
 const MAX_TEXT: usize = 128;
