@@ -18,6 +18,12 @@ use crate::{
 pub(crate) const QUEUE_BYTES: usize = 1 << 20;
 /// Repair messages waiting for one peer. A peer that takes none gets no more.
 pub(crate) const QUEUE_CONTROL: usize = 16;
+/// Repair messages answered for one peer in a second. Each costs a walk over the whole replica; two honest nodes that
+/// find each other different exchange at most 15 (see the engine's ticks).
+const REPAIRS: u32 = 20;
+/// A round trip longer than this measured somebody's stall: after a pause of a minute, every beat that waited in the
+/// socket would say so, and neither the watcher's patience nor the choice of backups may rest on that.
+const MAX_SAMPLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 pub(crate) struct Link {
@@ -26,6 +32,8 @@ pub(crate) struct Link {
     pages: BTreeMap<Key, Page>,
     order: VecDeque<Key>,
     bytes: usize,
+    /// Repair messages that this peer may still send in this second.
+    repairs: u32,
     /// The peer's clock as last received, and when.
     last_clock: Option<(u64, Moment)>,
     rtt: Option<Duration>,
@@ -37,11 +45,23 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new() -> Self {
-        Self { beat_due: true, ..Self::default() }
+        Self { beat_due: true, repairs: REPAIRS, ..Self::default() }
     }
 
     pub(crate) fn beat(&mut self) {
         self.beat_due = true;
+    }
+
+    /// Called once a second.
+    pub(crate) fn refill_repairs(&mut self) {
+        self.repairs = REPAIRS;
+    }
+
+    /// Whether one more repair message of this peer is looked at; what is not, its next exchange makes good.
+    pub(crate) fn take_repair(&mut self) -> bool {
+        let left = self.repairs.checked_sub(1);
+        self.repairs = left.unwrap_or(0);
+        left.is_some()
     }
 
     pub(crate) fn push(&mut self, message: Message) {
@@ -94,6 +114,9 @@ impl Link {
             return; // A clock that I never sent.
         };
         let sample = Duration::from_micros(sample);
+        if sample > MAX_SAMPLE {
+            return;
+        }
         // RFC 6298 section 2: SRTT <- 7/8 SRTT + 1/8 R'.
         self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
     }
@@ -149,6 +172,8 @@ mod tests {
         // Clocks that never were mine are not believed.
         link.handle_beat(Moment(60_000), Beat { clock: 9, echo: Some((u64::MAX, 0)) });
         link.handle_beat(Moment(60_000), Beat { clock: 9, echo: Some((0, u64::MAX)) });
+        // I was stopped for a minute while its answer lay in my socket, or it makes its death look like a long path.
+        link.handle_beat(Moment(60_000_000), Beat { clock: 9, echo: Some((60_000, 0)) });
         assert_eq!(link.rtt(), Some(Duration::from_millis(10)));
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec,
     id::NodeId,
-    page::{Key, Owner, Page, Table},
+    page::{Key, Owner, Page, Slot, Table},
 };
 
 /// Addresses a member may list; more are not looked at.
@@ -28,10 +28,13 @@ pub struct Member {
 }
 
 impl Member {
-    /// Reads a member page; `None` for another table or a body that cannot be read (a newer major format).
+    /// Reads a member page; `None` for another table or slot, or a body that cannot be read (a newer major format).
     #[must_use]
     pub fn read(page: &Page) -> Option<(NodeId, Self)> {
-        let Key { owner: Owner::Node(id), table: Table::MEMBER, .. } = page.key() else { return None };
+        let Key { owner: Owner::Node(id), table: Table::MEMBER, slot } = page.key() else { return None };
+        if slot != Slot::page(0) {
+            return None; // Of two pages, which was heeded would depend on the order in which they came.
+        }
         let mut member: Self = codec::decode(page.body()).ok()?;
         member.addresses.truncate(MAX_ADDRESSES);
         Some((id, member))

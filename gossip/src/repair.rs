@@ -7,8 +7,9 @@
 //! A sum adds keyed hashes of (key, stamp), so it needs no order and no sorting. The salt is fresh for each exchange:
 //! nobody can craft pages that cancel out in it.
 //!
-//! **Invariant:** one exchange lists at most [`MAX_STAMPS`] stamps, always of whole buckets. The first differing bucket
-//! is always listed, so each exchange makes progress, and repeated ones end.
+//! **Invariant:** one exchange lists at most [`MAX_STAMPS`] stamps, always of whole buckets, beginning with the first
+//! differing one from a place that the salt picks. So each exchange makes progress, and buckets that can never agree
+//! (a writer at its limit, whose pages are not the same everywhere) do not keep the others from their turn.
 
 use crate::{
     page::{Key, Page, Stamp},
@@ -55,8 +56,12 @@ impl Digest {
         root
     }
 
-    pub(crate) fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u8> + 'a {
-        (0u8..=255).filter(|&b| self.sums[usize::from(b)] != other.sums[usize::from(b)])
+    /// The buckets that differ, all of them, from one that the salt picks onwards.
+    pub(crate) fn differing<'a>(&'a self, other: &'a Self, salt: u64) -> impl Iterator<Item = u8> + 'a {
+        let first = salt.to_be_bytes()[0];
+        (0u8..=255)
+            .map(move |step| first.wrapping_add(step))
+            .filter(|&b| self.sums[usize::from(b)] != other.sums[usize::from(b)])
     }
 }
 
@@ -173,7 +178,7 @@ mod tests {
             let (mut asker, mut asked) = (replica(&a), replica(&b));
             let (mine, theirs) = (Digest::of(&asker, salt), Digest::of(&asked, salt));
             prop_assert_eq!(mine.root() == theirs.root(), asker == asked);
-            let (buckets, stamps) = list(&asker, mine.differing(&theirs));
+            let (buckets, stamps) = list(&asker, mine.differing(&theirs, salt));
             let difference = compare(&asked, &buckets, &stamps);
             for key in &difference.want {
                 asked.accept(asker.get(key).unwrap().clone()).unwrap();

@@ -160,6 +160,26 @@ async fn a_killed_node_that_returns_is_heard_before_its_old_connection_times_out
     victim.kill();
 }
 
+/// A supervisor that starts the next life at once: too soon for the silence of the old connection to tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_that_returns_at_once_is_heard_too() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let [a, b] = [free_port(), free_port()];
+    let _one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
+    let (mut victim, mut two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+    for _ in 0..3 {
+        until(&two, "a link", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
+        victim.kill();
+        (victim, two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+        let heard = tokio::time::timeout(Duration::from_secs(6), async {
+            until(&two, "beats from one", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some()))
+                .await;
+        });
+        assert!(heard.await.is_ok(), "one went on writing to the connection of the life before");
+    }
+    victim.kill();
+}
+
 #[tokio::test]
 async fn a_taken_port_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,10 @@
 //! nodes see the same replicated rows, so those two find themselves chosen and volunteer; views that differ for a moment
 //! give a backup too many, never one that does not know. Volunteering is for good in this version: leaving a cut needs
 //! the grace of [`crate::cuts`], and one server more does no harm.
+//!
+//! A node whose distance the cut's node has not told yet is nobody's nearest: a newcomer waits a second for its
+//! measurements, or the first nodes by name would collect every cut of a growing mesh for good. And a node with
+//! [`MAX_CUTS`] leaves the rest to others, for nobody reads on beyond.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +15,8 @@ use std::{
 };
 
 use nigh_dns::Label;
+
+use crate::tables::profile::MAX_CUTS;
 
 /// Backups of a cut, besides the node itself.
 pub const BACKUPS: usize = 2;
@@ -26,21 +32,23 @@ pub struct Candidate {
 
 /// The cuts that `me` should volunteer for now.
 pub fn missing(me: &Label, nodes: &BTreeMap<Label, Candidate>) -> Vec<Label> {
+    let Some(mine) = nodes.get(me) else { return Vec::new() };
     nodes
         .iter()
-        .filter(|(cut, _)| *cut != me && nodes.get(me).is_some_and(|mine| !mine.serves.contains(*cut)))
+        .filter(|(cut, _)| *cut != me && !mine.serves.contains(*cut))
         .filter(|(cut, owner)| {
             let backups = nodes.iter().filter(|(node, other)| node != cut && other.serves.contains(*cut)).count();
             let wanted = BACKUPS.saturating_sub(backups);
             let mut nearest: Vec<(Duration, &Label)> = nodes
                 .iter()
-                .filter(|(node, other)| node != cut && !other.serves.contains(*cut))
-                .map(|(node, _)| (owner.rtt.get(node).copied().unwrap_or(Duration::MAX), node))
+                .filter(|(node, other)| node != cut && !other.serves.contains(*cut) && other.serves.len() < MAX_CUTS)
+                .filter_map(|(node, _)| Some((*owner.rtt.get(node)?, node)))
                 .collect();
             nearest.sort();
             nearest.iter().take(wanted).any(|(_, node)| *node == me)
         })
         .map(|(cut, _)| cut.clone())
+        .take(MAX_CUTS.saturating_sub(mine.serves.len()))
         .collect()
 }
 
@@ -106,6 +114,34 @@ mod tests {
         nodes.remove(&label("ams"));
         settle(&mut nodes);
         assert_eq!(servers(&nodes, "fra"), ["fra", "nyc", "par"]);
+    }
+
+    #[test]
+    fn a_newcomer_that_measured_nobody_yet_does_not_go_to_the_first_by_name() {
+        let mut nodes = line(&[("ams", 0), ("fra", 7), ("nyc", 80), ("par", 10), ("tyo", 220)]);
+        settle(&mut nodes);
+        nodes.insert(label("new"), Candidate { serves: BTreeSet::from([label("new")]), rtt: BTreeMap::new() });
+        settle(&mut nodes);
+        assert_eq!(servers(&nodes, "new"), ["new"]);
+    }
+
+    #[test]
+    fn a_full_volunteer_leaves_the_rest_to_the_next() {
+        let names: Vec<String> = (0..100).map(|n| format!("far-{n:02}")).collect();
+        let mut places: Vec<(&str, u64)> =
+            names.iter().zip(0u64..).map(|(n, at)| (n.as_str(), 1000 + 100 * at)).collect();
+        places.extend([("hub", 0), ("hut", 1), ("tub", 2)]);
+        let mut nodes = line(&places);
+        // Everyone far sees the three first, as hosts do that meet at one exchange.
+        for (name, node) in nodes.iter_mut().filter(|(name, _)| name.as_str().starts_with("far")) {
+            node.rtt.retain(|other, _| !other.as_str().starts_with("far") || other == name);
+        }
+        settle(&mut nodes);
+        for name in &names {
+            let backups = servers(&nodes, name).len() - 1;
+            assert!((1..=BACKUPS).contains(&backups), "{name}: {backups}");
+        }
+        assert!(nodes.values().all(|node| node.serves.len() <= MAX_CUTS));
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Cuts {
         self.cuts.iter().filter(|(_, served)| served.left.is_none()).map(|(cut, _)| cut)
     }
 
+    /// All cuts to answer for: those served, whether the profile that says so has come round or not, and those left.
+    pub fn answered_for(&self, unix: Duration) -> impl Iterator<Item = &Label> {
+        self.served().chain(self.lingering(unix))
+    }
+
     /// The cuts no longer listed but still answered for.
     pub fn lingering(&self, unix: Duration) -> impl Iterator<Item = &Label> {
         self.cuts
@@ -106,7 +111,10 @@ impl Cuts {
         let new = self.path.with_extension("new");
         let text = serde_json::to_vec_pretty(&self.cuts).with_context(failed)?;
         fs::write(&new, text).and_then(|()| fs::File::open(&new)?.sync_all()).with_context(failed)?;
-        fs::rename(&new, &self.path).with_context(failed)
+        fs::rename(&new, &self.path).with_context(failed)?;
+        // The rename itself must survive a power cut.
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).with_context(failed)
     }
 }
 

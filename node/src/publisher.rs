@@ -59,6 +59,8 @@ impl Publisher {
     pub async fn claims(&mut self, withdraw: bool) -> Result<(), MeshError> {
         let pages = if withdraw { Vec::new() } else { claims::pages(&self.claims) };
         let slots: BTreeSet<Slot> = pages.iter().map(|(slot, _)| *slot).collect();
+        // Noted before the first is out: a drain that cuts in between finds all that it has to withdraw.
+        self.claim_pages.extend(&slots);
         for gone in self.claim_pages.difference(&slots) {
             self.mesh.publish(tables::CLAIMS, *gone, Vec::new()).await?;
         }

@@ -19,6 +19,10 @@ impl Engine {
     /// A message arrived. Its pages were verified when it was decoded.
     pub fn handle_message(&mut self, now: Moment, from: NodeId, message: Message) {
         self.watch.handle_heard(now, from);
+        let repairs = matches!(message, Message::Root { .. } | Message::Buckets { .. } | Message::Stamps { .. });
+        if repairs && !self.links.get_mut(&from).is_some_and(Link::take_repair) {
+            return;
+        }
         match message {
             Message::Beat(beat) => {
                 if let Some(link) = self.links.get_mut(&from) {
@@ -28,7 +32,7 @@ impl Engine {
             Message::Pages(pages) => {
                 for page in pages {
                     if self.accept(now, page.clone()) {
-                        self.spread(now, page, Some(from));
+                        self.spread(&page, Some(from));
                     }
                 }
                 self.settle(now);
@@ -44,7 +48,7 @@ impl Engine {
                 self.counts.repairs += 1;
                 self.repair_soon = true;
                 let mine = Digest::of(&self.replica, salt);
-                let (buckets, stamps) = repair::list(&self.replica, mine.differing(&theirs));
+                let (buckets, stamps) = repair::list(&self.replica, mine.differing(&theirs, salt));
                 if !buckets.is_empty() {
                     self.answer(from, Message::Stamps { buckets, stamps });
                 }

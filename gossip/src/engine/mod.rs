@@ -49,6 +49,11 @@ pub const TICK: Duration = Duration::from_millis(100);
 const BEAT_TICKS: u64 = BEAT_EVERY.as_millis() as u64 / TICK.as_millis() as u64;
 const REPAIR_TICKS: u64 = 10;
 const RTT_TICKS: u64 = 10;
+/// Least time between two jumps over stamps of my own that I do not remember. One is what a lost disk needs; more come
+/// only where a second process has my key, and the two must not drive each other up as fast as the links carry it.
+const JUMP_EVERY: Duration = Duration::from_secs(2);
+/// Round trips published: the nearest, as many as fit a page whoever links to me (a bootstrap peer has hundreds).
+const MAX_RTT_ROWS: usize = 128;
 /// Own pages of an earlier start that nothing has renewed after this long are withdrawn.
 const OWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -109,11 +114,16 @@ pub struct Engine {
     minor: u64,
     me: Member,
     own: BTreeMap<(Table, Slot), Vec<u8>>,
+    /// An epoch of mine that I met and must go above, no sooner than the moment beside it.
+    met: Option<u64>,
+    jump_at: Moment,
 
     replica: Replica,
     members: BTreeMap<NodeId, Member>,
     watch_rows: BTreeMap<NodeId, Vec<WatchRow>>,
     overlay: Overlay,
+    /// A member came since the overlay was made. A batch of pages brings hundreds; the rings are ordered once.
+    outgrown: bool,
     verdicts: BTreeMap<NodeId, Verdict>,
     cut_off: bool,
     /// A member or watch page changed since the verdicts were computed.
@@ -147,10 +157,13 @@ impl Engine {
             minor: 0,
             me: Member { incarnation: 0, addresses: setup.addresses, left: false },
             own: BTreeMap::new(),
+            met: None,
+            jump_at: Moment::ZERO,
             replica: Replica::new(setup.operators),
             members: BTreeMap::new(),
             watch_rows: BTreeMap::new(),
             overlay: Overlay::default(),
+            outgrown: false,
             verdicts: BTreeMap::new(),
             cut_off: false,
             unsettled: true,
@@ -247,7 +260,8 @@ impl Engine {
     pub fn submit(&mut self, now: Moment, page: Page) -> Result<Accepted, Refused> {
         let accepted = self.replica.accept(page.clone())?;
         if accepted == Accepted::New {
-            self.spread(now, page, None);
+            self.learn(now, &page);
+            self.spread(&page, None);
         }
         self.settle(now);
         Ok(accepted)
@@ -313,7 +327,9 @@ impl Engine {
                 self.ask_for_repair(peers[chosen]);
             }
         }
+        self.jump_if_due(now);
         if self.ticks.is_multiple_of(RTT_TICKS) {
+            self.links.values_mut().for_each(Link::refill_repairs);
             self.publish_rtt(now);
             self.withdraw_leftovers(now);
         }
@@ -347,7 +363,8 @@ impl Engine {
         let key = Key { owner: Owner::Node(self.id), table, slot };
         let page = Page::sign(&self.signing, key, self.epoch, self.minor, body);
         if self.replica.accept(page.clone()) == Ok(Accepted::New) {
-            self.spread(now, page, None);
+            self.learn(now, &page);
+            self.spread(&page, None);
         }
     }
 
@@ -361,7 +378,9 @@ impl Engine {
     }
 
     /// Somebody holds pages of mine from a start that I do not remember: go above them and publish anew.
-    fn jump(&mut self, now: Moment, seen: u64) {
+    fn jump_if_due(&mut self, now: Moment) {
+        let Some(seen) = self.met.take_if(|_| now >= self.jump_at) else { return };
+        self.jump_at = now + JUMP_EVERY;
         self.epoch = seen.saturating_add(1);
         self.minor = 0;
         self.actions.push_back(Action::RememberEpoch(self.epoch));
@@ -405,6 +424,11 @@ impl Engine {
                 *new = *old;
             }
         }
+        if rtt.len() > MAX_RTT_ROWS {
+            let mut nearest: Vec<(Duration, NodeId)> = rtt.into_iter().map(|(id, rtt)| (rtt, id)).collect();
+            nearest.sort_unstable();
+            rtt = nearest.into_iter().take(MAX_RTT_ROWS).map(|(rtt, id)| (id, rtt)).collect();
+        }
         if rtt != self.published_rtt {
             let rows: Vec<(NodeId, u32)> =
                 rtt.iter().map(|(id, rtt)| (*id, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX))).collect();
@@ -433,7 +457,8 @@ impl Engine {
         self.learn(now, &page);
         let stamp = page.stamp();
         if own && newer && (stamp.major, stamp.minor) > (self.epoch, self.minor) {
-            self.jump(now, stamp.major);
+            self.met = self.met.max(Some(stamp.major));
+            self.jump_if_due(now);
         } else if own
             && newer
             && let Some(body) = self.own.get(&(page.key().table, page.key().slot)).cloned()
@@ -443,8 +468,7 @@ impl Engine {
         true
     }
 
-    fn spread(&mut self, now: Moment, page: Page, from: Option<NodeId>) {
-        self.learn(now, &page);
+    fn spread(&mut self, page: &Page, from: Option<NodeId>) {
         for (peer, link) in &mut self.links {
             if Some(*peer) != from {
                 link.push_page(page.clone());
@@ -464,10 +488,7 @@ impl Engine {
             if before.as_ref().is_some_and(|before| before.incarnation < member.incarnation) {
                 self.watch.handle_refuted(now, id);
             }
-            if before.is_none() {
-                let ids: BTreeSet<NodeId> = self.members.keys().copied().collect();
-                self.overlay = Overlay::new(&ids);
-            }
+            self.outgrown |= before.is_none();
             self.unsettled = true;
         } else if table == Table::WATCH && slot == Slot::page(0) {
             let mut rows: Vec<WatchRow> = codec::decode(page.body()).unwrap_or_default();
@@ -498,6 +519,9 @@ impl Engine {
     /// Recomputes the verdicts if their evidence changed, and refutes one about myself.
     fn settle(&mut self, now: Moment) {
         while std::mem::take(&mut self.unsettled) {
+            if std::mem::take(&mut self.outgrown) {
+                self.overlay = Overlay::new(&self.members.keys().copied().collect());
+            }
             let Judgement { verdicts, cut_off } = self.judge(self.watch.hears_little());
             let common = if cut_off { &self.judge(false).verdicts } else { &verdicts };
             if common.get(&self.id) == Some(&Verdict::Dead) {

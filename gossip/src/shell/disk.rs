@@ -111,9 +111,15 @@ fn put_aside(path: &Path) {
 /// Writes a file so that a crash leaves the old one or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new: PathBuf = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // On a full disk the rest of a replica would keep the epoch and the cuts from being written.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
     fs::rename(&new, path)?;
     // The rename itself must survive a power cut.
     if let Some(dir) = path.parent() {
@@ -164,6 +170,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(load_pages(dir.path()), []);
         save_pages(dir.path(), &pages()).unwrap();
+        assert_eq!(load_pages(dir.path()), pages());
+    }
+
+    /// `/dev/full` takes no byte; the link to it is what a half-written file is on a full disk.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_keeps_the_old_file_and_no_rest_of_the_new() {
+        let dir = tempfile::tempdir().unwrap();
+        save_pages(dir.path(), &pages()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("replica.new")).unwrap();
+        assert!(matches!(save_pages(dir.path(), &[]), Err(MeshError::State { .. })));
+        assert!(fs::symlink_metadata(dir.path().join("replica.new")).is_err());
         assert_eq!(load_pages(dir.path()), pages());
     }
 

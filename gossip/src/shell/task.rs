@@ -17,7 +17,7 @@ use libp2p::{
 };
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -43,11 +43,16 @@ const STREAMS_PER_PEER: usize = 2;
 /// Changes are gathered this long before readers are told.
 const GATHER: Duration = Duration::from_millis(20);
 /// The replica is written to disk this often, if it changed ...
-const SAVE: Duration = Duration::from_secs(30);
+const SAVE: Duration = Duration::from_secs(10);
 /// ... and this soon when pages came or went: a new member's address is worth more than a new figure in an old page.
 const SAVE_SOON: Duration = Duration::from_secs(2);
 /// Opening a stream on a live connection takes a round trip; a peer that does not answer is no link.
 const OPEN: Duration = Duration::from_secs(5);
+/// A stream that broke younger than this is not opened again at once: a peer that takes no stream of ours (it has all
+/// that it reads of us, or its version cannot read us) would have us open one each round trip.
+const YOUNG: Duration = Duration::from_secs(1);
+/// It is opened after this instead: five times in the silence that is accused.
+const REOPEN: Duration = Duration::from_millis(200);
 /// A peer dials only when it has no link to us. If it does while we hold a connection on which it was silent for this
 /// long (three beats), that one is a left-over of its last life, which QUIC would notice after 10 s only. A younger one
 /// means that both dialled at once, and both may stay.
@@ -75,6 +80,7 @@ struct Connections {
 
 struct Writer {
     link: u64,
+    since: Instant,
     messages: mpsc::Sender<Message>,
 }
 
@@ -103,6 +109,8 @@ pub(super) struct Task {
     saved: u64,
     saved_pages: usize,
     last_save: Instant,
+    /// Held by the one task that writes the file: two at once would write into each other's.
+    saving: Arc<Mutex<()>>,
 }
 
 impl Task {
@@ -156,6 +164,7 @@ impl Task {
             saved: 0,
             saved_pages,
             last_save: start,
+            saving: Arc::default(),
         };
         task.show();
         Ok(task)
@@ -239,7 +248,7 @@ impl Task {
                 }
                 self.replace_connections(node, connection_id);
                 if num_established.get() == 1 {
-                    self.open(node, peer_id);
+                    self.open(node, peer_id, Duration::ZERO);
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
@@ -288,6 +297,16 @@ impl Task {
             return;
         }
         *readers += 1;
+        if *readers > 1
+            && let Some(connections) = self.connections.get(&peer)
+        {
+            // A peer opens a second stream only when its first is gone, so what it no longer writes on may be what we
+            // still write to: a life that ended less than LEFT_OVER ago. The newest connection is surely of this one.
+            let older = connections.open.len().saturating_sub(1);
+            for (old, _) in &connections.open[..older] {
+                self.swarm.close_connection(*old);
+            }
+        }
         let events = self.sender.clone();
         self.side_tasks.spawn(async move {
             let mut buffer = Vec::new();
@@ -321,7 +340,7 @@ impl Task {
                 self.links += 1;
                 let (messages, outbox) = mpsc::channel(WRITER);
                 self.side_tasks.spawn(write_all(peer, self.links, stream, outbox, self.sender.clone()));
-                self.writers.insert(peer, Writer { link: self.links, messages });
+                self.writers.insert(peer, Writer { link: self.links, since: Instant::now(), messages });
                 self.engine.handle_link_up(now, peer);
             }
             Event::NotOpened { peer } => {
@@ -331,12 +350,13 @@ impl Task {
                 }
             }
             Event::Closed { peer, link } => {
-                if self.writers.get(&peer).is_some_and(|writer| writer.link == link) {
+                if let Some(writer) = self.writers.get(&peer).filter(|writer| writer.link == link) {
+                    let wait = if writer.since.elapsed() < YOUNG { REOPEN } else { Duration::ZERO };
                     self.close(peer);
                     if let Some(peer_id) = swarm::peer_id(peer)
                         && self.swarm.is_connected(&peer_id)
                     {
-                        self.open(peer, peer_id);
+                        self.open(peer, peer_id, wait);
                     }
                 }
             }
@@ -368,9 +388,10 @@ impl Task {
         }
     }
 
-    fn open(&mut self, node: NodeId, peer: PeerId) {
+    fn open(&mut self, node: NodeId, peer: PeerId, wait: Duration) {
         let (mut control, protocol, events) = (self.control.clone(), self.protocol.clone(), self.sender.clone());
         self.side_tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
             let event = match tokio::time::timeout(OPEN, control.open_stream(peer, protocol)).await {
                 Ok(Ok(stream)) => Event::Opened { peer: node, stream },
                 Ok(Err(error)) => {
@@ -439,11 +460,16 @@ impl Task {
         if self.last_save.elapsed() < wait || self.saved == self.engine.version() {
             return;
         }
+        // A disk slower than the changes: when it is done, the newest state is written.
+        let Ok(turn) = self.saving.clone().try_lock_owned() else { return };
         self.last_save = Instant::now();
         self.saved_pages = pages;
         self.saved = self.engine.version();
         let (dir, pages) = (self.state_dir.clone(), self.pages());
-        self.side_tasks.spawn_blocking(move || save(&dir, &pages));
+        self.side_tasks.spawn_blocking(move || {
+            save(&dir, &pages);
+            drop(turn);
+        });
     }
 
     fn pages(&self) -> Vec<Page> {
@@ -465,10 +491,12 @@ impl Task {
             }
             self.pump();
         }
-        let (dir, pages) = (self.state_dir.clone(), self.pages());
+        let (dir, pages, saving) = (self.state_dir.clone(), self.pages(), self.saving.clone());
         // The sockets and the side tasks end here; whoever waits may bind the ports again soon.
         drop(self);
+        let turn = saving.lock_owned().await;
         let _ = tokio::task::spawn_blocking(move || save(&dir, &pages)).await;
+        drop(turn);
         if let Some(done) = done {
             let _ = done.send(());
         }

@@ -9,9 +9,10 @@ use nigh_dns::Label;
 use nigh_gossip::codec;
 use serde::{Deserialize, Serialize};
 
-/// Addresses and cuts of one node that a reader looks at; as many as a configuration may list.
+/// Addresses of one node that a reader looks at; as many as a configuration may list.
 const MAX_ADDRESSES: usize = crate::config::MAX_ADDRESSES;
-const MAX_CUTS: usize = 64;
+/// Cuts of one node that a reader looks at, and so the most that a node volunteers for.
+pub const MAX_CUTS: usize = 64;
 /// Longest place name and version that a reader takes, in bytes.
 const MAX_TEXT: usize = 128;
 
