@@ -60,6 +60,9 @@ impl Front {
 /// only when it next looks, so asking without any wait would miss what is already in the socket's buffer.
 pub(crate) const LAST_CALL: Duration = Duration::from_millis(20);
 
+/// The longest last call: many times what empties a full socket buffer, and nothing that a restart would notice.
+pub(crate) const LAST_CALLS: Duration = Duration::from_millis(250);
+
 /// Waits for the stop.
 pub(crate) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     // An error says that the front is gone, which is a stop as well.

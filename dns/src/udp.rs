@@ -14,16 +14,13 @@ use tokio::time::timeout;
 use tracing::{debug, error};
 
 use crate::Handler;
-use crate::serve::{LAST_CALL, told_to_stop};
+use crate::serve::{LAST_CALL, LAST_CALLS, told_to_stop};
 
 /// Longer datagrams are cut, and then not understood: no question with its options comes near it.
 const LONGEST_QUERY: usize = 4096;
 
 /// Packets answered before other tasks of the same thread get their turn.
 const BURST: usize = 64;
-
-/// Packets answered after the stop. More than a socket's buffer holds, so that only a flood reaches the bound.
-const MOST_LATE: usize = 16 * 1024;
 
 /// After so many failed receptions in a row the socket is given up: it does not come back.
 const MOST_FAILURES: usize = 1000;
@@ -56,14 +53,19 @@ pub(crate) async fn run(socket: UdpSocket, handler: Handler, mut stop: watch::Re
     error!(failures, "a UDP socket receives nothing but errors: its address is no longer answered for");
 }
 
-/// Answers what came before the stop, or together with it.
+/// Answers what came before the stop, or together with it. Under a steady load there is no pause that tells where that
+/// ends, so there is a limit as well.
 async fn last_call(socket: &UdpSocket, handler: &Handler, buffer: &mut [u8]) {
-    for _ in 0..MOST_LATE {
-        match timeout(LAST_CALL, socket.recv_from(buffer)).await {
-            Ok(Ok((length, source))) => reply(socket, handler, &buffer[..length], source).await,
-            Ok(Err(error)) => debug!(%error, "receiving a UDP packet failed"),
-            Err(_) => return,
+    let answers = async {
+        while let Ok(received) = timeout(LAST_CALL, socket.recv_from(buffer)).await {
+            match received {
+                Ok((length, source)) => reply(socket, handler, &buffer[..length], source).await,
+                Err(error) => debug!(%error, "receiving a UDP packet failed"),
+            }
         }
+    };
+    if timeout(LAST_CALLS, answers).await.is_err() {
+        debug!("questions still come; whoever asks now will ask another server");
     }
 }
 

@@ -198,3 +198,19 @@ async fn hickorys_server_carries_the_handler() {
     assert_eq!(counters.read().referrals_with_addresses, 1);
     server.shutdown_gracefully().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_client_that_never_pauses_does_not_hold_up_the_stop() {
+    let running = start().await;
+    let (client, server) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), running.udp[0]);
+    let asking = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            pace.tick().await;
+            // Once the socket is closed, the kernel says so to whoever sends there.
+            let _ = client.send_to(&question(1), server).await;
+        }
+    });
+    timeout(DEADLINE, running.front.stop()).await.expect("the stop waits for a pause that never comes");
+    asking.abort();
+}
