@@ -5,10 +5,12 @@
 //!                                       │       ─ a probe came back ─▶ rows by deadband ─▶ mesh
 //!                                       └───────┬──────────────────────────────────────
 //!                                     SIGTERM   ▼
-//!             claims withdrawn ─▶ answer for a while ─▶ DNS fronts stop ─▶ goodbye to the mesh ─▶ files written
+//!             claims withdrawn ─▶ answer for a while ─▶ goodbye to the mesh, files written ─▶ DNS fronts stop
 //! ```
 //!
-//! **Invariant:** nothing is published before every port is bound: a node that cannot answer never draws a resolver.
+//! **Invariants:** nothing is published before every port is bound: a node that cannot answer never draws a resolver.
+//! And nobody is refused for want of a snapshot, or sent here by a peer that was not told of the end: the fronts open
+//! with the first snapshot and close after the goodbye.
 
 use std::{
     collections::BTreeMap,
@@ -52,6 +54,12 @@ const TCP_BACKLOG: i32 = 512;
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
 /// and a volunteer stays.
 const VOLUNTEER: Duration = Duration::from_secs(3);
+/// A node that joins holds its claims back until it knows a zone, but no longer than this (a new mesh has none yet): it
+/// would draw resolvers and refuse them.
+const CATALOGUE: Duration = Duration::from_secs(5);
+/// How long the DNS fronts may take to end what has begun. They end when questions stop coming for a moment, which at a
+/// busy node never happens, and wait for the other half of a question over TCP.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Without any change the world is made anew this often, so that ages and cuts that linger stay true.
 const REFRESH: Duration = Duration::from_secs(5);
 
@@ -91,7 +99,11 @@ struct Node {
     cuts: Cuts,
     serial: u64,
     next_volunteer: Instant,
+    /// Bound at the start, served from the first snapshot on: until then questions wait in the sockets.
+    bound: Option<(Handler, Vec<UdpSocket>, Vec<TcpListener>)>,
     front: Option<Front>,
+    /// Set once the mesh knows that this node leaves. A second request, a signal after `nigh drain`, changes nothing.
+    drained_at: Option<Instant>,
     admin: CancellationToken,
     admin_task: tokio::task::JoinHandle<()>,
 }
@@ -121,7 +133,7 @@ impl Node {
         })
         .await?;
 
-        let front = nigh_dns::serve(Handler::new(snapshot.clone(), counters.clone()), udp, tcp);
+        let bound = Some((Handler::new(snapshot.clone(), counters.clone()), udp, tcp));
         let (targets, wanted) = watch::channel(Arc::default());
         let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
         let mut reader = Reader::new(name.clone());
@@ -169,13 +181,14 @@ impl Node {
             cuts,
             serial: 0,
             next_volunteer: epoch + VOLUNTEER,
-            front: Some(front),
+            bound,
+            front: None,
+            drained_at: None,
             admin,
             admin_task,
             config,
         };
         node.say_what_i_am(false).await?;
-        tracing::info!(name = %node.config.node.name, dns = ?node.running.listen, mesh = ?node.config.mesh.listen, "answering");
         Ok(node)
     }
 
@@ -206,18 +219,24 @@ impl Node {
         let now = self.running.now();
         let measured = self.measured.borrow_and_update().clone();
         let draining = self.running.draining.load(Ordering::Relaxed);
-        self.publisher.claims(draining || measured.isolated).await?;
         let again = self.publisher.rows(now, &measured).await?;
         let view = self.view.borrow_and_update().clone();
         let facts = self.reader.read(now, &view);
+        let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
+        self.publisher.claims(draining || joining || measured.isolated).await?;
         self.aim(&facts.listed.catalogue);
-        if !draining && Instant::now() >= self.next_volunteer {
+        let volunteering = !draining && Instant::now() >= self.next_volunteer;
+        if volunteering {
             self.next_volunteer = Instant::now() + VOLUNTEER;
-            self.volunteer(&facts).await?;
+            self.volunteer(&facts);
         }
         // Until our own profile has come round there is nobody to answer as.
         if facts.nodes.contains_key(&facts.me) {
             self.project(facts, &measured);
+        }
+        if volunteering {
+            // After the snapshot that answers for the new cuts: nobody is sent here before.
+            self.say_what_i_am(false).await?;
         }
         let refresh = Instant::now() + REFRESH;
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
@@ -228,7 +247,7 @@ impl Node {
     /// Makes the snapshot that packets are answered from.
     fn project(&mut self, facts: Facts, measured: &Measurements) {
         self.serial += 1;
-        let lingering = self.cuts.lingering(unix()).cloned().collect();
+        let lingering = self.cuts.answered_for(unix()).cloned().collect();
         let (snapshot, problems) = Snapshot::build(projection::world(self.serial, &facts, measured, lingering));
         self.running.snapshot.store(Arc::new(snapshot));
         let mut warnings = facts.warnings.clone();
@@ -241,6 +260,10 @@ impl Node {
             tracing::warn!("{warning}");
         }
         self.running.latest.store(Arc::new(Latest { facts, serial: self.serial, warnings }));
+        if let Some((handler, udp, tcp)) = self.bound.take() {
+            self.front = Some(nigh_dns::serve(handler, udp, tcp));
+            tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");
+        }
     }
 
     /// Tells the prober what to measure, if that changed.
@@ -256,17 +279,16 @@ impl Node {
     }
 
     /// Takes on cuts that lack a backup and have none nearer.
-    async fn volunteer(&mut self, facts: &Facts) -> anyhow::Result<()> {
+    fn volunteer(&mut self, facts: &Facts) {
         for cut in backups::missing(&facts.me, &candidates(facts)) {
             match self.cuts.serve(cut.clone()) {
                 Ok(()) => tracing::info!(%cut, "standing in as a backup"),
                 Err(error) => {
                     tracing::warn!(%cut, "not standing in as a backup: {error:#}");
-                    return Ok(());
+                    return;
                 }
             }
         }
-        self.say_what_i_am(false).await
     }
 
     async fn say_what_i_am(&mut self, draining: bool) -> anyhow::Result<()> {
@@ -274,13 +296,18 @@ impl Node {
         Ok(self.publisher.profile(serves, draining).await?)
     }
 
-    /// Leaves: no new resolvers, then no more answers, then no more node.
+    /// Leaves: no new resolvers, then no more node that anybody is sent to, then no more answers.
     async fn drain(&mut self) -> anyhow::Result<()> {
-        let answer_for = self.config.drain.answer_for;
-        tracing::info!(?answer_for, "draining: claims withdrawn, answering a while longer");
-        self.running.draining.store(true, Ordering::Relaxed);
-        self.say_what_i_am(true).await?;
-        let until = Instant::now() + answer_for;
+        let until = match self.drained_at {
+            Some(until) => until,
+            None => {
+                let answer_for = self.config.drain.answer_for;
+                tracing::info!(?answer_for, "draining: claims withdrawn, answering a while longer");
+                self.running.draining.store(true, Ordering::Relaxed);
+                self.say_what_i_am(true).await?;
+                *self.drained_at.insert(Instant::now() + answer_for)
+            }
+        };
         while Instant::now() < until {
             let again = self.turn().await?.min(until);
             self.wait(again, std::future::pending()).await?;
@@ -290,10 +317,12 @@ impl Node {
     }
 
     async fn stop(&mut self) {
-        if let Some(front) = self.front.take() {
-            front.stop().await;
-        }
         self.mesh.leave().await;
+        if let Some(front) = self.front.take()
+            && tokio::time::timeout(LAST_ANSWERS, front.stop()).await.is_err()
+        {
+            tracing::info!("questions went on coming to the end; stopping all the same");
+        }
         self.admin.cancel();
         if (&mut self.admin_task).await.is_err() {
             tracing::warn!("the admin server did not end well");
