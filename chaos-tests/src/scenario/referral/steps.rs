@@ -54,8 +54,8 @@ const REFRESHES: usize = 5;
 /// A referral with less than this left may end before it is used.
 const REFERRAL_LEFT: u32 = 20;
 
-fn mesh(world: &mut World, report: &Report) -> Result<String> {
-    let origins: Vec<&str> = origin_names().collect();
+/// Waits until every node sees all nodes alive.
+fn all_alive(world: &mut World) -> Result<()> {
     until("every node sees all nodes alive", MESH_PATIENCE, || {
         world.healthy(None)?;
         for node in world.nodes() {
@@ -66,7 +66,12 @@ fn mesh(world: &mut World, report: &Report) -> Result<String> {
             }
         }
         Ok(Look::Done(()))
-    })?;
+    })
+}
+
+fn mesh(world: &mut World, report: &Report) -> Result<String> {
+    let origins: Vec<&str> = origin_names().collect();
+    all_alive(world)?;
     report.say("the mesh is formed; applying the catalogue at nyc");
     world.apply(&origins, "nyc")?;
     until("every node knows that every origin is up from every node", MESH_PATIENCE, || {
@@ -235,17 +240,7 @@ fn returned(world: &mut World, report: &Report) -> Result<String> {
     let (node, bed) = world.node_mut(VICTIM.own)?;
     node.start(bed)?;
     let start = Instant::now();
-    until("every node sees the restarted one alive", MESH_PATIENCE, || {
-        world.healthy(None)?;
-        for node in world.nodes() {
-            match node.status() {
-                Ok(status) if status.mesh.alive == POPS.len() as u64 => {}
-                Ok(status) => return Ok(Look::NotYet(format!("{} sees {} alive", node.name(), status.mesh.alive))),
-                Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
-            }
-        }
-        Ok(Look::Done(()))
-    })?;
+    all_alive(world)?;
     let alive = start.elapsed();
     report.say(&format!("alive for all again after {:.1} s", alive.as_secs_f64()));
     let phase = (report, "node is back");
