@@ -3,10 +3,7 @@
 //! A node that starts again is sent its resolvers at once, before it has measured anything. Until the first samples of
 //! a server are in, what the last run told of it stands: a minute-old table is good, an empty one is not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use nigh_dns::Label;
 use nigh_gossip::{Mesh, MeshError, Slot};
@@ -29,7 +26,8 @@ pub struct Publisher {
     mesh: Mesh,
     profile: Profile,
     claims: Vec<Claim>,
-    claim_pages: BTreeSet<Slot>,
+    /// Whether the claims are withdrawn or published, once either is done.
+    withdrawn: Option<bool>,
     row_pages: BTreeMap<u32, Deadband<ServerKey>>,
     /// What the last run told, until this one knows better.
     last_run: BTreeMap<ServerKey, Row>,
@@ -39,7 +37,7 @@ impl Publisher {
     /// For a node that says this of itself, and whose last run told these rows.
     pub fn new(mesh: Mesh, profile: Profile, claims: Vec<Claim>, last_run: impl IntoIterator<Item = Row>) -> Self {
         let last_run = last_run.into_iter().map(|row| (row.server, row)).collect();
-        Self { mesh, profile, claims, claim_pages: BTreeSet::new(), row_pages: BTreeMap::new(), last_run }
+        Self { mesh, profile, claims, withdrawn: None, row_pages: BTreeMap::new(), last_run }
     }
 
     /// Publishes the profile with these cuts; unchanged, it costs nothing.
@@ -57,17 +55,16 @@ impl Publisher {
     /// # Errors
     /// The mesh has stopped.
     pub async fn claims(&mut self, withdraw: bool) -> Result<(), MeshError> {
-        let pages = if withdraw { Vec::new() } else { claims::pages(&self.claims) };
-        let slots: BTreeSet<Slot> = pages.iter().map(|(slot, _)| *slot).collect();
-        // Noted before the first is out: a drain that cuts in between finds all that it has to withdraw.
-        self.claim_pages.extend(&slots);
-        for gone in self.claim_pages.difference(&slots) {
-            self.mesh.publish(tables::CLAIMS, *gone, Vec::new()).await?;
+        if self.withdrawn == Some(withdraw) {
+            return Ok(());
         }
-        for (slot, body) in pages {
+        // Not known while under way: a drain that cuts in between begins again.
+        self.withdrawn = None;
+        for (slot, body) in claims::pages(&self.claims) {
+            let body = if withdraw { Vec::new() } else { body };
             self.mesh.publish(tables::CLAIMS, slot, body).await?;
         }
-        self.claim_pages = slots;
+        self.withdrawn = Some(withdraw);
         Ok(())
     }
 

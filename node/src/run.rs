@@ -57,8 +57,8 @@ const VOLUNTEER: Duration = Duration::from_secs(3);
 /// A node that joins holds its claims back until it knows a zone, but no longer than this (a new mesh has none yet): it
 /// would draw resolvers and refuse them.
 const CATALOGUE: Duration = Duration::from_secs(5);
-/// How long the DNS fronts may take to end what has begun. They end when questions stop coming for a moment, which at a
-/// busy node never happens, and wait for the other half of a question over TCP.
+/// How long the DNS fronts may take to end what has begun: half a question over TCP is waited for longer than a restart
+/// should take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Without any change the world is made anew this often, so that ages and cuts that linger stay true.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -321,7 +321,7 @@ impl Node {
         if let Some(front) = self.front.take()
             && tokio::time::timeout(LAST_ANSWERS, front.stop()).await.is_err()
         {
-            tracing::info!("questions went on coming to the end; stopping all the same");
+            tracing::info!("a question over TCP is still on its way; stopping all the same");
         }
         self.admin.cancel();
         if (&mut self.admin_task).await.is_err() {

@@ -192,8 +192,6 @@ async fn sigterm_sends_resolvers_elsewhere_and_answers_until_all_know_that_the_n
                 }
                 answered += 1;
             }
-            // The UDP front ends with the first moment in which nobody asks: without one, TCP would be waited for first.
-            tokio::time::sleep(Duration::from_millis(30)).await;
             // A node is right not to wait for ever for the other half, so there is always one that is a second old.
             if renewed.elapsed() > Duration::from_secs(1)
                 && let Ok(newest) = begin(&fleet).await
