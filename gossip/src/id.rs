@@ -45,6 +45,11 @@ impl NodeId {
         VerifyingKey::from_bytes(&self.0).map_err(|_| IdError::NotAKey)
     }
 
+    /// The first eight bytes, big endian: how origins are named on a link.
+    pub(crate) fn prefix(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |prefix, byte| prefix << 8 | u64::from(*byte))
+    }
+
     /// The first eight characters: enough for a person, never for a program.
     #[must_use]
     pub fn short(&self) -> String {

@@ -6,34 +6,45 @@
 //! ```text
 //!   shell (tokio, libp2p, disk)                 core (no clock, no I/O, no randomness of its own)
 //!   ───────────────────────────                 ─────────────────────────────────────────────────
-//!   link up / message / link down ── handle_* ─▶ engine ─┬─ replica   what is true: join of all pages
-//!   timer ───────────────────────── handle_* ─▶          ├─ repair    anti-entropy between two replicas
-//!   bytes to a peer ◀───────────── poll_* ─────          ├─ overlay   who links to whom, who watches whom
-//!   dial, close ◀───────────────── poll_* ─────          ├─ watch     heartbeats, suspicion
-//!                                                        └─ verdict   dead or alive, from replicated rows
+//!   link up / message / link down ── handle_* ─▶ engine ─┬─ replica    what is true: join of all pages
+//!   timer ───────────────────────── handle_* ─▶          ├─ admission  who may be here
+//!   bytes to a peer ◀───────────── poll_* ─────          ├─ roster     who links to whom, who watches whom
+//!   dial, close ◀───────────────── poll_* ─────          ├─ spread     news along a tree for each writer
+//!                                                        ├─ repair     anti-entropy between two replicas
+//!                                                        ├─ watch      heartbeats, probes, suspicion
+//!                                                        └─ verdict    dead or alive, from replicated rows
 //! ```
 //!
 //! **Invariant:** everything outside [`shell`] is a function of its arguments. `now` and the seed come from outside,
 //! maps are ordered, so the same inputs give the same outputs to the bit; [`sim`] rests on that.
 
+pub mod admission;
+mod bits;
 pub mod codec;
+mod content;
 pub mod engine;
+pub mod frame;
 mod id;
 mod link;
+mod liveness;
 pub mod member;
 pub mod message;
-mod overlay;
 mod page;
+mod pages;
 mod repair;
 mod replica;
+mod roster;
+mod rosters;
 pub mod shell;
 pub mod sim;
 mod time;
-pub mod verdict;
-mod watch;
 
+pub use admission::Certificate;
 pub use id::{IdError, NodeId};
-pub use page::{Key, MAX_BODY, Owner, Page, PageError, Slot, Stamp, Table};
-pub use replica::{Accepted, Refused, Replica};
+pub use liveness::verdict;
+pub use page::{Header, Key, MAX_BODY, Owner, Page, PageError, Slot, Stamp, Table};
+pub use pages::Pages;
+pub use repair::Listed;
+pub use replica::{Accepted, Admission, Equivocation, MAX_BYTES_PER_NODE, MAX_PAGES_PER_NODE, Refused, Replica};
 pub use shell::{MemberView, Mesh, MeshConfig, MeshError, MeshView};
 pub use time::Moment;

@@ -25,6 +25,9 @@ pub struct Member {
     pub addresses: Vec<String>,
     /// The node has left on purpose.
     pub left: bool,
+    /// Drawn at each start of the process: tells two processes with one key apart.
+    #[serde(default)]
+    pub boot: u64,
 }
 
 impl Member {

@@ -5,24 +5,33 @@
 //! gives the same state. It implements the traits of the `crdts` crate. Its own `Map` is not used: it has no deltas,
 //! and its `LWWReg` diverges on equal markers.
 //!
-//! Bounds: a writer may hold [`MAX_PAGES_PER_NODE`] pages, operators [`MAX_OPERATOR_PAGES`], a mesh
-//! [`MAX_WRITERS`] writers. A page over a bound is refused; below the bounds the laws hold for any order.
+//! **Invariant:** pages of a node are held only while a certificate admits it (its own, always). A page that comes
+//! before its writer's certificate is refused, not kept aside, and repair brings it again; a revocation removes what is
+//! held. So two replicas that hold the same admissions and are offered the same pages hold the same pages.
+//!
+//! Bounds: a writer may hold [`MAX_PAGES_PER_NODE`] pages and [`MAX_BYTES_PER_NODE`], operators
+//! [`MAX_OPERATOR_PAGES`], and there are as many writers as the operator admitted. A page over a bound is refused; below
+//! the bounds the laws hold for any order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdts::{CmRDT, CvRDT};
 
 use crate::{
+    admission::{self, Certificate},
     id::NodeId,
     page::{Key, Owner, Page, Stamp, Table},
+    pages::Pages,
+    repair::BUCKETS,
 };
 
 /// Pages one node may own: 100 claims and 1,000 services of 20 servers need about 330.
 pub const MAX_PAGES_PER_NODE: usize = 1024;
-/// Catalogue records of the whole mesh: 5,000 services with 20 servers each.
+/// Bytes of pages one node may own: four times what that many rows need.
+pub const MAX_BYTES_PER_NODE: usize = 2 << 20;
+/// Catalogue records, admissions and revocations of the whole mesh: 20,000 nodes that came and went, 3,000 services
+/// with 20 servers each.
 pub const MAX_OPERATOR_PAGES: usize = 100_000;
-/// Nodes that are kept track of: the design's largest mesh, with room for those that left.
-pub const MAX_WRITERS: usize = 20_000;
 
 /// What became of a page that may be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +55,9 @@ pub enum Refused {
         /// What it wrote to.
         key: Key,
     },
+    /// The writer is not a member, or not any more.
+    #[error("{0:?} is not admitted to this mesh; admit it with `nigh admit`")]
+    NotAdmitted(NodeId),
     /// The writer holds as many pages as it may.
     #[error("{owner:?} has reached its limit of {limit} pages")]
     TooManyPages {
@@ -54,9 +66,9 @@ pub enum Refused {
         /// The limit.
         limit: usize,
     },
-    /// As many writers are known as may be.
-    #[error("the mesh has reached its limit of {MAX_WRITERS} writers")]
-    TooManyWriters,
+    /// The writer's pages hold as much as they may.
+    #[error("{0:?} has reached its limit of {MAX_BYTES_PER_NODE} bytes")]
+    TooManyBytes(Owner),
 }
 
 /// Two pages of one key and version with different content: proof that the signer (or a copy of its key) lied.
@@ -68,26 +80,47 @@ pub struct Equivocation {
     pub lost: Page,
 }
 
+/// What is known of a node's right to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission<'a> {
+    /// No operator spoke of it.
+    Unknown,
+    /// It is a member.
+    Admitted(&'a Certificate),
+    /// It was one.
+    Revoked,
+}
+
 /// The join of all pages seen.
 #[derive(Clone, Debug)]
 pub struct Replica {
+    me: NodeId,
     operators: BTreeSet<NodeId>,
-    pages: BTreeMap<Key, Page>,
-    held: BTreeMap<Owner, usize>,
+    pages: Pages,
+    operator_pages: usize,
+    /// Sum of the digests in each bucket, kept as pages come and go.
+    sums: Vec<u64>,
     /// The first proof against each signer; bounded by the number of writers.
     equivocations: BTreeMap<NodeId, Equivocation>,
 }
 
 impl Replica {
-    /// An empty replica of the mesh whose catalogue these keys may write.
+    /// An empty replica at `me` of the mesh whose catalogue and admissions these keys may write.
     #[must_use]
-    pub fn new(operators: impl IntoIterator<Item = NodeId>) -> Self {
+    pub fn new(me: NodeId, operators: impl IntoIterator<Item = NodeId>) -> Self {
         Self {
+            me,
             operators: operators.into_iter().collect(),
-            pages: BTreeMap::new(),
-            held: BTreeMap::new(),
+            pages: Pages::default(),
+            operator_pages: 0,
+            sums: vec![0; BUCKETS],
             equivocations: BTreeMap::new(),
         }
+    }
+
+    /// The same at another node.
+    pub(crate) fn at(self, me: NodeId) -> Self {
+        Self { me, ..self }
     }
 
     /// Stores the page if it may be stored and is newer.
@@ -95,30 +128,51 @@ impl Replica {
     /// # Errors
     /// [`Refused`] if no replica may hold it; the state is untouched then.
     pub fn accept(&mut self, page: Page) -> Result<Accepted, Refused> {
-        self.validate_op(&page)?;
-        Ok(self.join(page))
-    }
-
-    fn join(&mut self, page: Page) -> Accepted {
-        let key = page.key();
-        let Some(held) = self.pages.get(&key) else {
-            *self.held.entry(key.owner).or_default() += 1;
-            self.pages.insert(key, page);
-            return Accepted::New;
+        let Some(held) = self.pages.get(page.key_ref()) else {
+            self.may_write(&page)?;
+            self.has_room(&page, None)?;
+            self.put(page, None);
+            return Ok(Accepted::New);
         };
+        // A page of this key is held, so a node that owns it is a member: no need to look again.
+        self.may_sign(&page)?;
         let (mine, theirs) = (held.stamp(), page.stamp());
         if mine == theirs {
-            return Accepted::Duplicate;
+            return Ok(Accepted::Duplicate);
         }
         if (mine.major, mine.minor) == (theirs.major, theirs.minor) && held.signer() == page.signer() {
             let (kept, lost) = if theirs > mine { (page.clone(), held.clone()) } else { (held.clone(), page.clone()) };
             self.equivocations.entry(page.signer()).or_insert(Equivocation { kept, lost });
         }
         if theirs < mine {
-            return Accepted::Stale;
+            return Ok(Accepted::Stale);
         }
-        self.pages.insert(key, page);
-        Accepted::New
+        let held = held.clone();
+        if page.size() > held.size() {
+            self.has_room(&page, Some(&held))?;
+        }
+        self.put(page, Some(&held));
+        Ok(Accepted::New)
+    }
+
+    fn put(&mut self, page: Page, held: Option<&Page>) {
+        let sum = &mut self.sums[page.bucket()];
+        *sum = sum.wrapping_add(page.digest()).wrapping_sub(held.map_or(0, Page::digest));
+        if held.is_none() && page.key().owner == Owner::Operators {
+            self.operator_pages += 1;
+        }
+        self.pages.put(page);
+    }
+
+    /// Removes all pages of a node that was revoked; says which keys they had.
+    pub(crate) fn purge(&mut self, node: NodeId) -> Vec<Key> {
+        let gone: Vec<Page> = self.pages.of(Owner::Node(node)).cloned().collect();
+        for page in &gone {
+            let sum = &mut self.sums[page.bucket()];
+            *sum = sum.wrapping_sub(page.digest());
+            self.pages.remove(page.key_ref());
+        }
+        gone.iter().map(Page::key).collect()
     }
 
     /// The page of a key, if it is held and was not withdrawn.
@@ -139,26 +193,80 @@ impl Replica {
         self.pages.get(key).map(Page::stamp)
     }
 
-    /// All pages in the order of their keys, withdrawn ones too.
-    pub fn pages(&self) -> impl ExactSizeIterator<Item = &Page> {
-        self.pages.values()
-    }
-
-    /// The pages of one owner, withdrawn ones too.
-    pub fn of(&self, owner: Owner) -> impl Iterator<Item = &Page> {
-        let first = Key { owner, table: Table(0), slot: crate::page::Slot([0; 16]) };
-        self.pages.range(first..).take_while(move |(key, _)| key.owner == owner).map(|(_, page)| page)
-    }
-
-    /// A copy of the map, for readers on other threads.
+    /// All pages, withdrawn ones too. Cloning it is cheap: readers on other threads take a copy.
     #[must_use]
-    pub fn map(&self) -> BTreeMap<Key, Page> {
-        self.pages.clone()
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Sum of the digests of each of the 256 buckets.
+    pub(crate) fn sums(&self) -> &[u64] {
+        &self.sums
+    }
+
+    /// What is known of a node's right to be here.
+    #[must_use]
+    pub fn admission(&self, node: NodeId) -> Admission<'_> {
+        let certificate = self.page(&admission::key(Table::ADMISSION, node));
+        let revocation = self.page(&admission::key(Table::REVOCATION, node));
+        let admits = certificate.and_then(|page| Some((page.stamp(), page.certificate()?)));
+        match (admits.filter(|(_, certificate)| certificate.node == node), revocation.map(Page::stamp)) {
+            (Some((admitted, certificate)), revoked) if revoked.is_none_or(|revoked| revoked < admitted) => {
+                Admission::Admitted(certificate)
+            }
+            (_, Some(_)) => Admission::Revoked,
+            (_, None) => Admission::Unknown,
+        }
+    }
+
+    /// Whether pages of this node are stored and links to it kept.
+    #[must_use]
+    pub fn is_admitted(&self, node: NodeId) -> bool {
+        matches!(self.admission(node), Admission::Admitted(_))
+    }
+
+    /// The certificates that hold.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        let all = self.pages.of_operators(Table::ADMISSION).filter_map(Page::certificate);
+        all.filter(|certificate| self.is_admitted(certificate.node))
     }
 
     /// Proofs of equivocation, the first against each signer.
     pub fn equivocations(&self) -> impl Iterator<Item = &Equivocation> {
         self.equivocations.values()
+    }
+
+    fn may_sign(&self, page: &Page) -> Result<(), Refused> {
+        let (key, signer) = (page.key(), page.signer());
+        let may = match key.owner {
+            Owner::Node(id) => id == signer,
+            Owner::Operators => self.operators.contains(&signer),
+        };
+        if may { Ok(()) } else { Err(Refused::NotTheOwner { signer, key }) }
+    }
+
+    fn may_write(&self, page: &Page) -> Result<(), Refused> {
+        self.may_sign(page)?;
+        match page.key().owner {
+            Owner::Node(id) if id != self.me && !self.is_admitted(id) => Err(Refused::NotAdmitted(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_room(&self, page: &Page, held: Option<&Page>) -> Result<(), Refused> {
+        let owner = page.key().owner;
+        let (pages, bytes, limit) = match owner {
+            Owner::Operators => (self.operator_pages, 0, MAX_OPERATOR_PAGES),
+            Owner::Node(_) => {
+                let all = self.pages.of(owner);
+                let (pages, bytes) = all.fold((0, 0), |(n, bytes), page| (n + 1, bytes + page.size()));
+                (pages, bytes + page.size() - held.map_or(0, Page::size), MAX_PAGES_PER_NODE)
+            }
+        };
+        if held.is_none() && pages >= limit {
+            return Err(Refused::TooManyPages { owner, limit });
+        }
+        if bytes > MAX_BYTES_PER_NODE { Err(Refused::TooManyBytes(owner)) } else { Ok(()) }
     }
 }
 
@@ -167,26 +275,17 @@ impl CmRDT for Replica {
     type Validation = Refused;
 
     fn validate_op(&self, page: &Page) -> Result<(), Refused> {
-        let key = page.key();
-        let (may_write, limit) = match key.owner {
-            Owner::Node(id) => (id == page.signer(), MAX_PAGES_PER_NODE),
-            Owner::Operators => (self.operators.contains(&page.signer()), MAX_OPERATOR_PAGES),
-        };
-        if !may_write {
-            return Err(Refused::NotTheOwner { signer: page.signer(), key });
-        }
-        match self.held.get(&key.owner) {
-            None if key.owner != Owner::Operators && self.held.len() >= MAX_WRITERS => Err(Refused::TooManyWriters),
-            Some(&held) if held >= limit && !self.pages.contains_key(&key) => {
-                Err(Refused::TooManyPages { owner: key.owner, limit })
-            }
-            _ => Ok(()),
-        }
+        self.may_write(page)?;
+        self.has_room(page, self.pages.get(page.key_ref()))
     }
 
     fn apply(&mut self, page: Page) {
         // The trait has no way to refuse; `validate_op` is asked first, and what it refuses changes nothing here.
+        let ends = (page.key().table == Table::REVOCATION).then(|| admission::read_revocation(&page)).flatten();
         let _ = self.accept(page);
+        if let Some(node) = ends.filter(|node| *node != self.me && !self.is_admitted(*node)) {
+            self.purge(node);
+        }
     }
 }
 
@@ -194,12 +293,15 @@ impl CvRDT for Replica {
     type Validation = Refused;
 
     fn validate_merge(&self, other: &Self) -> Result<(), Refused> {
-        other.pages.values().try_for_each(|page| self.validate_op(page))
+        other.pages.iter().try_for_each(|page| self.validate_op(page))
     }
 
     fn merge(&mut self, other: Self) {
-        for page in other.pages.into_values() {
-            self.apply(page);
+        // Admissions first: they decide about the rest.
+        let (operators, nodes): (Vec<&Page>, Vec<&Page>) =
+            other.pages.iter().partition(|page| page.key().owner == Owner::Operators);
+        for page in operators.into_iter().chain(nodes) {
+            self.apply(page.clone());
         }
     }
 }
@@ -228,6 +330,15 @@ mod tests {
         writer(n).verifying_key().into()
     }
 
+    fn certificate(w: u8, at: u64) -> Page {
+        let serial = u64::from(w);
+        Certificate { node: id(w), name: format!("n{w}"), serial, prefixes: vec![], not_after: 0 }.sign(
+            &writer(10),
+            at,
+            0,
+        )
+    }
+
     /// A page of writer `w` (0..3) or of the operators (w = 3, signed by either of two).
     fn page(w: u8, signer: u8, slot: u32, major: u64, minor: u64, body: u8) -> Page {
         let (owner, by) = if w < 3 { (Owner::Node(id(w)), w) } else { (Owner::Operators, 10 + signer % 2) };
@@ -235,14 +346,23 @@ mod tests {
         Page::sign(&writer(by), key, major, minor, vec![body; usize::from(body)])
     }
 
+    /// A replica that knows its three members.
     fn empty() -> Replica {
-        Replica::new([id(10), id(11)])
+        let mut replica = Replica::new(id(99), [id(10), id(11)]);
+        (0..3).for_each(|w| assert_eq!(replica.accept(certificate(w, 5)), Ok(Accepted::New)));
+        replica
     }
 
-    /// Few keys, versions and contents, so that stale, equal and equivocating pages are common.
+    /// Few keys, versions and contents, so that stale, equal and equivocating pages are common. Now and then a member
+    /// is revoked, before or after its certificate's stamp.
     fn pages() -> impl Strategy<Value = Vec<Page>> {
-        let one = (0u8..4, 0u8..2, 0u32..3, 0u64..2, 0u64..3, 0u8..3)
-            .prop_map(|(w, signer, slot, major, minor, body)| page(w, signer, slot, major, minor, body));
+        let one = (0u8..4, 0u8..2, 0u32..3, 0u64..2, 0u64..3, 0u8..3, 0u8..12).prop_map(
+            |(w, signer, slot, major, minor, body, revoke)| match revoke {
+                0 => admission::revoke(&writer(10), id(w % 3), 5 + minor, 1),
+                1 => admission::revoke(&writer(10), id(w % 3), minor, 1),
+                _ => page(w, signer, slot, major, minor, body),
+            },
+        );
         prop::collection::vec(one, 0..12)
     }
 
@@ -257,6 +377,15 @@ mod tests {
     fn merged(mut a: Replica, b: Replica) -> Replica {
         a.merge(b);
         a
+    }
+
+    /// The sums that are kept, counted anew.
+    fn sums(replica: &Replica) -> Vec<u64> {
+        let mut sums = vec![0u64; BUCKETS];
+        for page in replica.pages().iter() {
+            sums[page.bucket()] = sums[page.bucket()].wrapping_add(page.digest());
+        }
+        sums
     }
 
     proptest! {
@@ -290,16 +419,18 @@ mod tests {
             if !ops.is_empty() {
                 ops.push(ops[again.index(ops.len())].clone());
             }
+            prop_assert_eq!(sums(&state), state.sums());
             prop_assert_eq!(replica(&ops), state);
         }
 
         #[test]
-        fn a_stamp_never_goes_down(ops in pages()) {
+        fn a_stamp_never_goes_down_while_its_writer_is_a_member(ops in pages()) {
             let mut replica = empty();
             for page in ops {
                 let before = replica.stamp(&page.key());
                 replica.apply(page.clone());
-                prop_assert!(replica.stamp(&page.key()) >= before);
+                let member = match page.key().owner { Owner::Node(id) => replica.is_admitted(id), Owner::Operators => true };
+                prop_assert!(!member || replica.stamp(&page.key()) >= before);
             }
         }
     }
@@ -317,6 +448,31 @@ mod tests {
     }
 
     #[test]
+    fn strangers_store_nothing_and_the_revoked_nothing_more() {
+        let mut replica = empty();
+        let key = Key { owner: Owner::Node(id(50)), table: Table(16), slot: Slot::page(0) };
+        let page_of_a_stranger = Page::sign(&writer(50), key, 1, 1, vec![1]);
+        assert_eq!(replica.accept(page_of_a_stranger), Err(Refused::NotAdmitted(id(50))));
+        replica.apply(page(1, 0, 0, 1, 1, 1));
+        replica.apply(admission::revoke(&writer(10), id(1), 6, 0));
+        assert_eq!(replica.admission(id(1)), Admission::Revoked);
+        assert_eq!(replica.pages().of(Owner::Node(id(1))).count(), 0);
+        assert_eq!(replica.accept(page(1, 0, 0, 1, 2, 1)), Err(Refused::NotAdmitted(id(1))));
+        assert_eq!(sums(&replica), replica.sums());
+        // An old certificate that somebody kept does not help; a new one does.
+        assert_eq!(replica.accept(certificate(1, 4)), Ok(Accepted::Stale));
+        assert_eq!(replica.accept(certificate(1, 7)), Ok(Accepted::New));
+        assert_eq!(replica.accept(page(1, 0, 0, 1, 2, 1)), Ok(Accepted::New));
+    }
+
+    #[test]
+    fn a_node_holds_its_own_pages_before_anyone_admits_it() {
+        let mut replica = Replica::new(id(1), [id(10)]);
+        assert_eq!(replica.accept(page(1, 0, 0, 1, 1, 1)), Ok(Accepted::New));
+        assert_eq!(replica.admission(id(1)), Admission::Unknown);
+    }
+
+    #[test]
     fn equivocation_converges_and_leaves_its_proof() {
         let (one, two) = (page(0, 0, 0, 1, 1, 1), page(0, 0, 0, 1, 1, 2));
         let (ab, ba) = (replica(&[one.clone(), two.clone()]), replica(&[two, one]));
@@ -329,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flooding_member_meets_its_limit_and_harms_nobody_else() {
+    fn a_flooding_member_meets_its_limits_and_harms_nobody_else() {
         let mut replica = empty();
         let over = u32::try_from(MAX_PAGES_PER_NODE).unwrap();
         for slot in 0..over {
@@ -338,6 +494,12 @@ mod tests {
         assert!(matches!(replica.accept(page(0, 0, over, 1, 1, 1)), Err(Refused::TooManyPages { .. })));
         // Newer content of a page it holds, and another writer's pages, still pass.
         assert_eq!(replica.accept(page(0, 0, 3, 1, 2, 1)), Ok(Accepted::New));
-        assert_eq!(replica.accept(page(1, 0, 0, 1, 1, 1)), Ok(Accepted::New));
+        let large = |slot| {
+            let key = Key { owner: Owner::Node(id(1)), table: Table(16), slot: Slot::page(slot) };
+            Page::sign(&writer(1), key, 1, 1, vec![1; crate::page::MAX_BODY])
+        };
+        let stored = (0..over).take_while(|slot| replica.accept(large(*slot)).is_ok()).count();
+        assert!((200..256).contains(&stored), "{stored} pages of 8 KB");
+        assert!(matches!(replica.accept(large(over)), Err(Refused::TooManyBytes(_))));
     }
 }

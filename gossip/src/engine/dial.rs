@@ -14,7 +14,7 @@ use std::{
 use rand::RngExt;
 
 use super::{Action, Engine};
-use crate::{id::NodeId, time::Moment, verdict::Verdict};
+use crate::{id::NodeId, liveness::verdict::Verdict, time::Moment};
 
 /// First wait before dialling the same target again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -96,10 +96,10 @@ impl Dialler {
 impl Engine {
     /// Dials what is wanted and not linked; closes what nobody wants.
     pub(super) fn dial_missing(&mut self, now: Moment) {
-        if self.me.left {
+        if self.own.me.left || self.own.silenced {
             return;
         }
-        let neighbours = self.overlay.neighbours(self.id, |other| self.is_live(other));
+        let neighbours = std::mem::take(&mut self.around.neighbours);
         let mut targets = Vec::new();
         for id in neighbours.iter().filter(|id| !self.links.contains_key(id)) {
             let since = *self.dialler.wanted_since.entry(*id).or_insert(now);
@@ -118,16 +118,18 @@ impl Engine {
             }
         }
         // Keep the back-off of what is still wanted (a dead member returns here every few seconds), forget the rest.
-        let members = &self.members;
-        self.dialler.attempts.retain(|target, _| match target {
+        let mut attempts = std::mem::take(&mut self.dialler.attempts);
+        attempts.retain(|target, _| match target {
             Target::Bootstrap(_) => current.contains(target),
-            Target::Member(id, addresses) => members.get(id).is_some_and(|member| member.addresses == *addresses),
+            Target::Member(id, addresses) => self.member(*id).is_some_and(|member| member.addresses == *addresses),
         });
+        self.dialler.attempts = attempts;
         self.close_unwanted(now, &neighbours);
+        self.around.neighbours = neighbours;
     }
 
     fn member_target(&self, id: NodeId) -> Option<Target> {
-        let addresses = &self.members.get(&id)?.addresses;
+        let addresses = &self.member(id)?.addresses;
         (!addresses.is_empty()).then(|| Target::Member(id, addresses.clone()))
     }
 
@@ -139,17 +141,14 @@ impl Engine {
                 Some(id) if *id == self.id => false,
                 // In a large mesh the bootstrap peer need not stay a neighbour; knowing it alive is enough.
                 Some(id) => !self.links.contains_key(id) && (self.links.is_empty() || !self.is_live(*id)),
-                None => !self.me.addresses.contains(address) && !self.linked_at(address),
+                None => !self.own.me.addresses.contains(address) && !self.linked_at(address),
             })
             .map(|(address, _)| Target::Bootstrap(address.clone()))
             .collect()
     }
 
     fn linked_at(&self, address: &str) -> bool {
-        self.links
-            .keys()
-            .filter_map(|id| self.members.get(id))
-            .any(|member| member.addresses.iter().any(|a| a == address))
+        self.links.keys().filter_map(|id| self.member(*id)).any(|member| member.addresses.iter().any(|a| a == address))
     }
 
     fn dead_target(&mut self, now: Moment) -> Option<Target> {
@@ -158,10 +157,11 @@ impl Engine {
         }
         self.dialler.next_dead = now + DEAD_EVERY;
         let dead: Vec<NodeId> = self
-            .verdicts
-            .iter()
-            .filter(|(id, verdict)| **verdict == Verdict::Dead && !self.links.contains_key(id))
-            .map(|(id, _)| *id)
+            .roster
+            .seats()
+            .filter(|seat| self.verdicts.get(seat.index()) == Some(&Verdict::Dead))
+            .map(|seat| self.roster.id(seat))
+            .filter(|id| !self.links.contains_key(id))
             .collect();
         if dead.is_empty() {
             return None;
@@ -172,7 +172,7 @@ impl Engine {
 
     fn close_unwanted(&mut self, now: Moment, neighbours: &BTreeSet<NodeId>) {
         for (peer, link) in &mut self.links {
-            if neighbours.contains(peer) || !self.members.contains_key(peer) {
+            if neighbours.contains(peer) || !link.greeted {
                 link.unwanted_since = None;
             } else if now.since(*link.unwanted_since.get_or_insert(now)) > UNWANTED {
                 link.unwanted_since = Some(now);

@@ -1,81 +1,208 @@
-//! What a message does: heartbeats to the link, news to the flood, digests to repair.
+//! What a message does: heartbeats to the link, news to the trees, digests to repair.
+//!
+//! Repair asks one neighbour a second (less often in a mesh of thousands, where something is always on its way), one
+//! round in 64 under a salt. While pages keep coming that were really lacking, it asks up to [`PARALLEL`] neighbours at
+//! once, each for its share of the buckets: so a node with an empty disk fills it.
 
-use rand::RngExt;
+use std::time::Duration;
 
-use super::Engine;
+use rand::{RngExt, seq::IteratorRandom};
+
+use super::{Engine, SECOND_TICKS, spread::Way};
 use crate::{
+    frame::Frame,
     id::NodeId,
     link::Link,
     message::Message,
-    page::Key,
-    repair::{self, Digest},
+    page::{Owner, Page},
+    repair::{self, Digest, Listed, SETTLED},
+    replica::Accepted,
     time::Moment,
 };
 
-/// Keys answered of one request; an honest peer never asks for more, as no listing is longer.
-const MAX_WANT: usize = repair::MAX_STAMPS;
+/// Neighbours asked at once while much is lacking.
+const PARALLEL: usize = 4;
+/// While given pages arrive, the next round would list as lacking what is on its way.
+const DRAINED: Duration = Duration::from_millis(150);
+/// Rounds between two with a salt.
+const SALTED: u64 = 64;
+/// One more second between rounds for each so many members.
+const CALM: usize = 1000;
+
+#[derive(Default)]
+pub(super) struct Repair {
+    soon: bool,
+    given: Moment,
+    rounds: u64,
+}
+
+impl Repair {
+    /// Something is lacking: do not wait for the next round.
+    pub(super) fn soon(&mut self) {
+        self.soon = true;
+    }
+}
 
 impl Engine {
-    /// A message arrived. Its pages were verified when it was decoded.
+    /// A message arrived. Its pages' signatures were verified when it was decoded.
     pub fn handle_message(&mut self, now: Moment, from: NodeId, message: Message) {
-        self.watch.handle_heard(now, from);
-        let repairs = matches!(message, Message::Root { .. } | Message::Buckets { .. } | Message::Stamps { .. });
+        if let Message::Hello { certificate, .. } = message {
+            self.handle_hello(now, from, certificate);
+            self.settle(now);
+            return;
+        }
+        // Its stream may be up before mine to it is: a member is listened to, and answered later.
+        if self.links.get(&from).is_none_or(|link| !link.greeted) {
+            if !self.may_link(from) {
+                return;
+            }
+            self.let_in(now, from);
+        }
+        let repairs =
+            matches!(message, Message::Root { .. } | Message::Buckets { .. } | Message::Digests(_) | Message::Want(_));
         if repairs && !self.links.get_mut(&from).is_some_and(Link::take_repair) {
             return;
         }
+        self.watch.handle_heard(now, from);
         match message {
+            Message::Hello { .. } => {}
             Message::Beat(beat) => {
                 if let Some(link) = self.links.get_mut(&from) {
                     link.handle_beat(now, beat);
-                }
-            }
-            Message::Pages(pages) => {
-                for page in pages {
-                    if self.accept(now, page.clone()) {
-                        self.spread(&page, Some(from));
+                    if beat.probe {
+                        self.ready.insert(from);
                     }
                 }
-                self.settle(now);
             }
+            Message::News(frames) => self.handle_frames(now, from, &frames, Way::News),
+            Message::Given(frames) => self.handle_frames(now, from, &frames, Way::Given),
+            Message::Prune(origins) => self.handle_prune(from, &origins),
+            Message::Have(digests) => self.handle_have(now, from, &digests),
+            Message::Graft(graft) => self.handle_graft(from, &graft),
             Message::Root { salt, root } => {
                 let mine = Digest::of(&self.replica, salt);
                 if mine.root() != root {
-                    self.answer(from, Message::Buckets { salt, sums: mine.sums().to_vec() });
+                    self.answer(from, Message::Buckets { salt, sums: mine.into_sums() });
                 }
             }
-            Message::Buckets { salt, sums } => {
-                let Some(theirs) = Digest::from_sums(sums) else { return };
-                self.counts.repairs += 1;
-                self.repair_soon = true;
-                let mine = Digest::of(&self.replica, salt);
-                let (buckets, stamps) = repair::list(&self.replica, mine.differing(&theirs, salt));
-                if !buckets.is_empty() {
-                    self.answer(from, Message::Stamps { buckets, stamps });
-                }
+            Message::Buckets { salt, sums } => self.handle_buckets(now, from, salt, sums),
+            Message::Digests(lists) => self.handle_digests(now, from, &lists),
+            Message::Want(lists) => self.give(from, repair::find(&self.replica, &lists)),
+        }
+    }
+
+    fn handle_frames(&mut self, now: Moment, from: NodeId, frames: &[Frame], way: Way) {
+        for frame in frames {
+            self.handle_frame(now, from, frame, way);
+        }
+        if way == Way::Given {
+            self.repair.given = now;
+        }
+        self.settle(now);
+    }
+
+    fn handle_frame(&mut self, now: Moment, from: NodeId, frame: &Frame, way: Way) {
+        let (key, stamp, digest) = (frame.header().key, frame.header().stamp, frame.header().digest);
+        let held = self.replica.page(&key);
+        // Equal numbers and another hash is an equivocation: the replica keeps the proof.
+        if held.is_some_and(|held| {
+            let mine = held.stamp();
+            mine == stamp || (mine.major, mine.minor) > (stamp.major, stamp.minor)
+        }) {
+            self.counts.pages_again += 1;
+            if way == Way::News {
+                self.handle_duplicate(from, key.owner, key.table);
             }
-            Message::Stamps { buckets, stamps } => {
-                let difference = repair::compare(&self.replica, &buckets, &stamps);
-                if let Some(link) = self.link(from) {
-                    difference.give.into_iter().for_each(|page| link.push_page(page));
-                }
-                if !difference.want.is_empty() {
-                    self.answer(from, Message::Want(difference.want));
-                }
+            return;
+        }
+        let Some(page) = frame.complete(held) else {
+            self.counts.deltas_missed += 1;
+            if let Some(link) = self.link(from) {
+                link.push_graft(digest);
             }
-            Message::Want(keys) => self.give(from, &keys),
+            return;
+        };
+        match self.accept(now, page) {
+            Ok(Accepted::New) => {
+                if way == Way::Given {
+                    self.repair.soon = true;
+                }
+                self.spread_from(now, frame, from, way);
+            }
+            Ok(_) => {}
+            Err(refused) => {
+                self.counts.pages_refused += 1;
+                tracing::debug!(from = %from.short(), %refused, "page refused");
+                self.spread.note(now, digest, None, None);
+            }
+        }
+    }
+
+    /// One round, if it is time.
+    pub(super) fn ask_around(&mut self, now: Moment, second: bool) {
+        let calm = 1 + self.roster.len() / CALM;
+        let due = second && (self.ticks / SECOND_TICKS).is_multiple_of(calm as u64);
+        let soon =
+            self.repair.soon && self.ticks.is_multiple_of(super::BEAT_TICKS) && now.since(self.repair.given) >= DRAINED;
+        if !due && !soon {
+            return;
+        }
+        let members = self.links.iter().filter(|(_, link)| link.greeted).map(|(peer, _)| *peer);
+        let peers = members.sample(&mut self.rng, if soon { PARALLEL } else { 1 });
+        self.repair.soon = false;
+        let of = u8::try_from(peers.len()).unwrap_or(u8::MAX);
+        for (share, peer) in (0..).zip(peers) {
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.share = (of > 1).then_some((share, of));
+            }
+            self.ask_for_repair(peer);
         }
     }
 
     pub(super) fn ask_for_repair(&mut self, peer: NodeId) {
-        let salt = self.rng.random();
+        self.repair.rounds += 1;
+        let salt = if self.repair.rounds.is_multiple_of(SALTED) { self.rng.random::<u64>().max(1) } else { 0 };
         let root = Digest::of(&self.replica, salt).root();
         self.answer(peer, Message::Root { salt, root });
     }
 
-    fn give(&mut self, to: NodeId, keys: &[Key]) {
-        let pages: Vec<_> = keys.iter().take(MAX_WANT).filter_map(|key| self.replica.page(key)).cloned().collect();
+    fn handle_buckets(&mut self, now: Moment, from: NodeId, salt: u64, sums: Vec<u64>) {
+        let Some(theirs) = Digest::from_sums(sums) else { return };
+        self.counts.repairs += 1;
+        let mine = Digest::of(&self.replica, salt);
+        let first = self.rng.random();
+        let share = self.links.get_mut(&from).and_then(|link| link.share.take());
+        let (_, replaced) = self.spread.fresh(before(now, SETTLED));
+        let mine_of = |bucket: &u8| share.is_none_or(|(share, of)| bucket % of == share);
+        let mut lists = repair::list(&self.replica, mine.differing(&theirs, first).filter(mine_of), &replaced);
+        if lists.is_empty() {
+            lists = repair::list(&self.replica, mine.differing(&theirs, first), &replaced);
+        }
+        if !lists.is_empty() {
+            self.answer(from, Message::Digests(lists));
+        }
+    }
+
+    fn handle_digests(&mut self, now: Moment, from: NodeId, lists: &[Listed]) {
+        // To a peer that is new here nothing is on its way yet.
+        let young = self.links.get(&from).is_some_and(|link| now.since(link.since) < 2 * SETTLED);
+        let since = if young { now + Duration::from_micros(1) } else { before(now, SETTLED) };
+        let (fresh, replaced) = self.spread.fresh(since);
+        let difference = repair::compare(&self.replica, lists, &fresh, &replaced);
+        self.give(from, difference.give);
+        if let Some(link) = self.link(from) {
+            link.push_want(difference.want);
+        }
+    }
+
+    /// As much as the peer's queue takes; the next round goes on where this one ended.
+    fn give(&mut self, to: NodeId, pages: Vec<Page>) {
         if let Some(link) = self.link(to) {
-            pages.into_iter().for_each(|page| link.push_page(page));
+            for page in pages {
+                if !link.push_given(Frame::whole(page)) {
+                    break;
+                }
+            }
         }
     }
 
@@ -91,4 +218,36 @@ impl Engine {
         self.ready.insert(peer);
         Some(link)
     }
+
+    /// Takes in a page of any origin.
+    pub(super) fn accept(&mut self, now: Moment, page: Page) -> Result<Accepted, crate::replica::Refused> {
+        let accepted = self.store(now, page.clone())?;
+        if accepted == Accepted::New {
+            self.counts.pages_new += 1;
+            if page.key().owner == Owner::Node(self.id) {
+                self.handle_own(now, &page);
+            }
+        } else {
+            self.counts.pages_again += 1;
+        }
+        Ok(accepted)
+    }
+
+    /// Puts a page into the replica and learns what it says.
+    pub(super) fn store(&mut self, now: Moment, page: Page) -> Result<Accepted, crate::replica::Refused> {
+        let held = self.replica.page(&page.key()).cloned();
+        let accepted = self.replica.accept(page.clone())?;
+        if accepted == Accepted::New {
+            self.version += 1;
+            self.changed.insert(page.key());
+            let replaced = held.as_ref().map(|held| (held.bucket() as u8, held.digest()));
+            self.spread.note(now, page.digest(), Some(page.clone()), replaced);
+            self.learn(now, &page, held.as_ref());
+        }
+        Ok(accepted)
+    }
+}
+
+fn before(now: Moment, span: Duration) -> Moment {
+    Moment(now.0.saturating_sub(Moment::from(span).0))
 }

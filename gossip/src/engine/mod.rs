@@ -3,25 +3,34 @@
 //! ```text
 //!            handle_link_up / _link_down / _message / _timeout / publish / submit
 //!                                        │
-//!       own pages ── sign ──▶ replica ◀── accept ── pages of others
-//!                                │ new?
-//!              members, watch rows, overlay, verdicts (derived, recomputed when their pages change)
-//!                                │
-//!            poll_action (dial, close, remember the epoch)   poll_transmit(peer) (messages)
+//!   own (own pages, epochs) ── sign ──▶ replica ◀── accept ── pages of others (exchange)
+//!                                │ new?      │
+//!              spread (trees, notices)    settle (roster, standings, accusations ─▶ verdicts)
+//!                                │           │
+//!            poll_transmit(peer) (messages)  poll_action (dial, close, bar, remember the epoch)
 //! ```
 //!
-//! Spread is a flood: a page that was new here goes to every link but the one it came from; one already held stops
-//! here. The stamps are the seen-set, so there is nothing to expire. Repair runs once a second with one neighbour.
+//! | file | what it does |
+//! |---|---|
+//! | `own` | writes this node's pages; keeps its stamps above every one it ever used |
+//! | `exchange` | what each message does; repair |
+//! | `spread` | who is sent news, who is told of it, who is asked for it |
+//! | `settle` | what follows from the pages: roster, who lives, whom I accuse |
+//! | `hello` | strangers and members at the door |
+//! | `dial` | whom to call, and when to call again |
 //!
-//! **Invariant:** own stamps never repeat. The epoch grows with every start (kept on disk by the shell, and at least the
-//! Unix time, should the disk be lost); meeting a higher stamp of its own, a node jumps above it and publishes anew
-//! (OSPF's rule for self-originated LSAs, RFC 2328 section 13.4).
+//! **Invariant:** nothing here reads a clock, a disk or a socket, and nothing is random but by the seed.
 
 mod dial;
 mod exchange;
+mod hello;
+mod own;
+mod settle;
+mod spread;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,32 +39,28 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    codec,
     id::NodeId,
     link::Link,
+    liveness::{
+        verdict::{Accusations, Standing, Verdict},
+        watch::{BEAT_EVERY, Watch},
+    },
     member::Member,
     message::Message,
-    overlay::Overlay,
     page::{Key, Owner, Page, Slot, Table},
     replica::{Accepted, Refused, Replica},
+    roster::{Roster, Seat},
+    rosters::Rosters,
     time::Moment,
-    verdict::{self, Evidence, Judgement, Verdict, WatchRow},
-    watch::{BEAT_EVERY, Watch},
 };
 pub use dial::Target;
 
 /// The engine looks at its clock this often; every other period is a multiple.
 pub const TICK: Duration = Duration::from_millis(100);
+/// Beats to those that watch me, and notices.
 const BEAT_TICKS: u64 = BEAT_EVERY.as_millis() as u64 / TICK.as_millis() as u64;
-const REPAIR_TICKS: u64 = 10;
-const RTT_TICKS: u64 = 10;
-/// Least time between two jumps over stamps of my own that I do not remember. One is what a lost disk needs; more come
-/// only where a second process has my key, and the two must not drive each other up as fast as the links carry it.
-const JUMP_EVERY: Duration = Duration::from_secs(2);
-/// Round trips published: the nearest, as many as fit a page whoever links to me (a bootstrap peer has hundreds).
-const MAX_RTT_ROWS: usize = 128;
-/// Own pages of an earlier start that nothing has renewed after this long are withdrawn.
-const OWN_GRACE: Duration = Duration::from_secs(10);
+/// Beats to the others, one exchange of repair, and what is done once a second.
+const SECOND_TICKS: u64 = 10;
 
 /// What the shell is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,10 @@ pub enum Action {
     },
     /// Close the connections to this peer.
     Close(NodeId),
+    /// Refuse connections with this key: it was revoked.
+    Bar(NodeId),
+    /// It was admitted again.
+    Unbar(NodeId),
     /// My epoch moved: keep it on disk, so that the next start begins above it.
     RememberEpoch(u64),
 }
@@ -77,18 +86,33 @@ pub enum Action {
 pub struct Setup {
     /// The node's key, the one libp2p uses too.
     pub signing: SigningKey,
-    /// Keys that may write the catalogue.
+    /// Keys that may write the catalogue and the admissions.
     pub operators: Vec<NodeId>,
+    /// This node's certificate, if it was given one; else it waits until the mesh has it.
+    pub certificate: Option<Page>,
     /// Above every epoch used before.
     pub epoch: u64,
     /// `host:port` under which others reach this node.
     pub addresses: Vec<String>,
     /// `host:port` of first contacts.
     pub bootstrap: Vec<String>,
-    /// Pages remembered from the last run.
+    /// Pages remembered from the last run, in any order.
     pub pages: Vec<Page>,
     /// Seed of everything random.
     pub seed: u64,
+    /// What a simulation shares among its nodes.
+    pub shared: Shared,
+}
+
+/// What only a simulation sets: thousands of engines in one process share what is equal, and skip what is modelled.
+#[derive(Clone, Default)]
+pub struct Shared {
+    /// Rosters made before: the same certificates make the same roster.
+    pub(crate) rosters: Arc<Rosters>,
+    /// Begin with this state as if this node had run before and written its part of it; nothing is announced.
+    pub(crate) settled: Option<Replica>,
+    /// Heartbeats are not sent; [`Engine::handle_steady`] and [`Engine::handle_quiet`] say what they would have shown.
+    pub(crate) modelled_beats: bool,
 }
 
 /// Counts since the start, for reports and tests.
@@ -100,46 +124,61 @@ pub struct Counts {
     pub pages_again: u64,
     /// Pages received that may not be stored.
     pub pages_refused: u64,
+    /// Deltas received whose base was not held.
+    pub deltas_missed: u64,
+    /// Pages asked for because they were announced and did not come.
+    pub grafts: u64,
     /// Exchanges in which a neighbour's digest differed.
     pub repairs: u64,
     /// Times that this node found itself declared dead and refuted it.
     pub refutations: u64,
+    /// Pages that did not fit a peer's queue.
+    pub dropped: u64,
+    /// News not passed on because its writer writes too much.
+    pub withheld: u64,
 }
 
 /// One member's state.
 pub struct Engine {
     id: NodeId,
     signing: SigningKey,
-    epoch: u64,
-    minor: u64,
-    me: Member,
-    own: BTreeMap<(Table, Slot), Vec<u8>>,
-    /// An epoch of mine that I met and must go above, no sooner than the moment beside it.
-    met: Option<u64>,
-    jump_at: Moment,
-
+    own: own::Own,
     replica: Replica,
-    members: BTreeMap<NodeId, Member>,
-    watch_rows: BTreeMap<NodeId, Vec<WatchRow>>,
-    overlay: Overlay,
-    /// A member came since the overlay was made. A batch of pages brings hundreds; the rings are ordered once.
-    outgrown: bool,
-    verdicts: BTreeMap<NodeId, Verdict>,
+    /// Keys whose page changed since the shell asked last.
+    changed: BTreeSet<Key>,
+
+    rosters: Arc<Rosters>,
+    roster: Arc<Roster>,
+    seat: Option<Seat>,
+    /// An admission or a revocation came since the roster was made.
+    roster_due: bool,
+    standing: Vec<Standing>,
+    accusations: Accusations,
+    verdicts: Vec<Verdict>,
     cut_off: bool,
-    /// A member or watch page changed since the verdicts were computed.
+    /// Something that the verdicts depend on changed since they were computed, and when that was last.
     unsettled: bool,
+    judged: Moment,
+    refutals: own::Refutals,
+    /// Whom I should be linked to, whom I watch and who watches me, as the verdicts have it.
+    around: settle::Around,
 
     links: BTreeMap<NodeId, Link>,
     /// Links that have something to send.
     ready: BTreeSet<NodeId>,
+    spread: spread::Spread,
     watch: Watch,
     dialler: dial::Dialler,
     published_rtt: BTreeMap<NodeId, Duration>,
+    rtt_due: Moment,
+    modelled_beats: bool,
+    /// Unix time in seconds, if the shell said it: certificates end.
+    unix: u64,
 
     rng: ChaCha8Rng,
     ticks: u64,
     next_tick: Moment,
-    repair_soon: bool,
+    repair: exchange::Repair,
     actions: VecDeque<Action>,
     version: u64,
     counts: Counts,
@@ -150,43 +189,57 @@ impl Engine {
     #[must_use]
     pub fn new(now: Moment, setup: Setup) -> Self {
         let id = NodeId::from(setup.signing.verifying_key());
+        let mut rng = ChaCha8Rng::seed_from_u64(setup.seed);
+        let settled = setup.shared.settled.is_some();
         let mut engine = Self {
             id,
+            own: own::Own::new(setup.epoch, rng.random(), setup.addresses),
+            replica: setup.shared.settled.map_or_else(|| Replica::new(id, setup.operators), |replica| replica.at(id)),
             signing: setup.signing,
-            epoch: setup.epoch,
-            minor: 0,
-            me: Member { incarnation: 0, addresses: setup.addresses, left: false },
-            own: BTreeMap::new(),
-            met: None,
-            jump_at: Moment::ZERO,
-            replica: Replica::new(setup.operators),
-            members: BTreeMap::new(),
-            watch_rows: BTreeMap::new(),
-            overlay: Overlay::default(),
-            outgrown: false,
-            verdicts: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            rosters: setup.shared.rosters,
+            roster: Arc::default(),
+            seat: None,
+            roster_due: true,
+            standing: Vec::new(),
+            accusations: Accusations::new(),
+            verdicts: Vec::new(),
             cut_off: false,
             unsettled: true,
+            judged: Moment::ZERO,
+            refutals: own::Refutals::default(),
+            around: settle::Around::default(),
             links: BTreeMap::new(),
             ready: BTreeSet::new(),
+            spread: spread::Spread::default(),
             watch: Watch::default(),
             dialler: dial::Dialler::new(setup.bootstrap),
             published_rtt: BTreeMap::new(),
-            rng: ChaCha8Rng::seed_from_u64(setup.seed),
+            rtt_due: Moment::ZERO,
+            modelled_beats: setup.shared.modelled_beats,
+            unix: 0,
             ticks: 0,
             next_tick: now,
-            repair_soon: false,
+            repair: exchange::Repair::default(),
             actions: VecDeque::new(),
             version: 0,
             counts: Counts::default(),
+            rng,
         };
-        engine.ticks = engine.rng.random_range(0..REPAIR_TICKS);
-        for page in setup.pages {
-            engine.accept(now, page);
+        engine.ticks = engine.rng.random_range(0..SECOND_TICKS);
+        // Admissions decide what else is taken, so they come first.
+        let (operators, nodes): (Vec<Page>, Vec<Page>) =
+            setup.pages.into_iter().chain(setup.certificate).partition(|page| page.key().owner == Owner::Operators);
+        for page in operators.into_iter().chain(nodes) {
+            let _ = engine.accept(now, page);
         }
-        engine.announce(now);
-        engine.publish_watch(now);
-        engine.settle(now);
+        if settled {
+            engine.resume();
+        } else {
+            engine.announce(now);
+        }
+        engine.bar_the_revoked();
+        engine.settle_now(now);
         engine
     }
 
@@ -202,24 +255,50 @@ impl Engine {
         &self.replica
     }
 
-    /// All members known, this one included.
-    #[must_use]
-    pub fn members(&self) -> &BTreeMap<NodeId, Member> {
-        &self.members
+    /// All members that ever spoke, this one included, with what is held of each.
+    pub fn members(&self) -> impl Iterator<Item = (NodeId, &Member, Verdict)> {
+        self.roster.seats().filter_map(|seat| {
+            let id = self.roster.id(seat);
+            Some((id, self.member(id)?, self.verdicts[seat.index()]))
+        })
     }
 
-    /// What is held of each member.
+    /// What this node says of itself, as others have it.
     #[must_use]
-    pub fn verdicts(&self) -> &BTreeMap<NodeId, Verdict> {
+    pub fn me(&self) -> Option<&Member> {
+        self.member(self.id)
+    }
+
+    /// What is held of a node.
+    #[must_use]
+    pub fn verdict(&self, node: NodeId) -> Verdict {
+        let seat = self.roster.seat(&node);
+        seat.and_then(|seat| self.verdicts.get(seat.index())).copied().unwrap_or(Verdict::Absent)
+    }
+
+    /// Verdicts of all admitted nodes, in the order of their ids.
+    pub(crate) fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// Whether this node holds a certificate.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.replica.is_admitted(self.id)
+    }
+
+    /// Whether another process runs with this node's key, and this one fell silent for it.
+    #[must_use]
+    pub fn is_silenced(&self) -> bool {
+        self.own.silenced
     }
 
     /// Peers linked to, with the smoothed round trip once it is known.
     pub fn links(&self) -> impl Iterator<Item = (NodeId, Option<Duration>)> + '_ {
-        self.links.iter().map(|(id, link)| (*id, link.rtt()))
+        self.links.iter().filter(|(_, link)| link.greeted).map(|(id, link)| (*id, link.rtt()))
     }
 
-    /// Whether this member is in a minority, or the survivor of a disaster (see [`verdict`]).
+    /// Whether this member is in a minority, or the survivor of a disaster (see [`crate::verdict`]).
     #[must_use]
     pub fn cut_off(&self) -> bool {
         self.cut_off
@@ -234,7 +313,8 @@ impl Engine {
     /// Counts since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        let dropped = self.links.values().map(|link| link.dropped).sum::<u64>();
+        Counts { dropped: self.counts.dropped + dropped, ..self.counts }
     }
 
     /// Hash over everything held: equal at two nodes exactly when they hold the same.
@@ -243,12 +323,19 @@ impl Engine {
         crate::repair::Digest::of(&self.replica, 0).root()
     }
 
+    /// Keys whose page changed, came or went since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Writes one of this node's own pages; unchanged content is not written again. An empty body withdraws the page.
     pub fn publish(&mut self, now: Moment, table: Table, slot: Slot, body: Vec<u8>) {
-        if self.own.get(&(table, slot)) == Some(&body) || (body.is_empty() && !self.own.contains_key(&(table, slot))) {
+        if self.own.pages.get(&(table, slot)) == Some(&body)
+            || (body.is_empty() && !self.own.pages.contains_key(&(table, slot)))
+        {
             return;
         }
-        self.own.insert((table, slot), body.clone());
+        self.own.pages.insert((table, slot), body.clone());
         self.write(now, table, slot, body);
         self.settle(now);
     }
@@ -258,10 +345,9 @@ impl Engine {
     /// # Errors
     /// [`Refused`] if no replica may hold it.
     pub fn submit(&mut self, now: Moment, page: Page) -> Result<Accepted, Refused> {
-        let accepted = self.replica.accept(page.clone())?;
+        let accepted = self.accept(now, page.clone())?;
         if accepted == Accepted::New {
-            self.learn(now, &page);
-            self.spread(&page, None);
+            self.spread(now, &crate::frame::Frame::whole(page), None);
         }
         self.settle(now);
         Ok(accepted)
@@ -269,31 +355,14 @@ impl Engine {
 
     /// Says goodbye: nobody need wait for a verdict.
     pub fn leave(&mut self, now: Moment) {
-        self.me.left = true;
+        self.own.me.left = true;
         self.announce(now);
-        self.settle(now);
+        self.settle_now(now);
     }
 
-    /// A link to a peer came up.
-    pub fn handle_link_up(&mut self, now: Moment, peer: NodeId) {
-        if peer == self.id {
-            return;
-        }
-        self.links.insert(peer, Link::new());
-        self.ready.insert(peer);
-        self.dialler.handle_link_up(peer);
-        self.watch.handle_heard(now, peer);
-        self.ask_for_repair(peer);
-        self.version += 1;
-    }
-
-    /// The link to a peer is gone.
-    pub fn handle_link_down(&mut self, now: Moment, peer: NodeId) {
-        if self.links.remove(&peer).is_some() {
-            self.ready.remove(&peer);
-            self.version += 1;
-            self.dial_missing(now);
-        }
+    /// What time it is outside: certificates end. Coarse is good enough; without it they do not.
+    pub fn handle_wall_clock(&mut self, unix_seconds: u64) {
+        self.unix = unix_seconds;
     }
 
     /// A bootstrap address turned out to be this peer.
@@ -301,40 +370,67 @@ impl Engine {
         self.dialler.handle_bootstrap(address, peer);
     }
 
+    /// Beats of this peer arrive without being delivered one by one, at this round trip (see [`Shared`]).
+    pub fn handle_steady(&mut self, peer: NodeId, rtt: Duration) {
+        self.watch.handle_steady(peer);
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.set_rtt(rtt);
+        }
+    }
+
+    /// They stopped; the last one came at `since`.
+    pub fn handle_quiet(&mut self, now: Moment, peer: NodeId, since: Moment) {
+        self.watch.handle_quiet(now, peer, since);
+        self.next_tick = self.next_tick.min(self.watch.poll_timeout().unwrap_or(self.next_tick)).max(now);
+    }
+
     /// When [`Engine::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Moment {
-        self.next_tick
+        [self.watch.poll_timeout(), self.spread.poll_timeout()].into_iter().flatten().fold(self.next_tick, Moment::min)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
+        if now < self.poll_timeout() {
+            return;
+        }
+        self.look_around(now);
+        self.graft_what_is_missing(now);
         if now < self.next_tick {
+            self.settle(now);
             return;
         }
         self.next_tick = now + TICK;
         self.ticks += 1;
-        self.look_around(now);
+        let second = self.ticks.is_multiple_of(SECOND_TICKS);
         if self.ticks.is_multiple_of(BEAT_TICKS) {
-            self.links.values_mut().for_each(Link::beat);
-            self.ready.extend(self.links.keys());
+            self.beat(second);
         }
-        if self.ticks.is_multiple_of(REPAIR_TICKS) || (self.repair_soon && self.ticks.is_multiple_of(BEAT_TICKS)) {
-            self.repair_soon = false;
-            let peers: Vec<NodeId> = self.links.keys().copied().collect();
-            if !peers.is_empty() {
-                let chosen = self.rng.random_range(0..peers.len());
-                self.ask_for_repair(peers[chosen]);
-            }
-        }
+        self.ask_around(now, second);
         self.jump_if_due(now);
-        if self.ticks.is_multiple_of(RTT_TICKS) {
+        if second {
             self.links.values_mut().for_each(Link::refill_repairs);
+            self.spread.forget_old(now);
             self.publish_rtt(now);
             self.withdraw_leftovers(now);
+            self.close_strangers(now);
         }
         self.dial_missing(now);
-        self.settle(now);
+        self.settle_now(now);
+    }
+
+    fn beat(&mut self, everyone: bool) {
+        for (peer, link) in &mut self.links {
+            let mut due = link.flush_have();
+            if !self.modelled_beats && (everyone || self.around.watchers.contains(peer)) {
+                link.beat();
+                due = true;
+            }
+            if due {
+                self.ready.insert(*peer);
+            }
+        }
     }
 
     /// What the shell should do next.
@@ -356,210 +452,12 @@ impl Engine {
         message
     }
 
-    // ---- own pages ------------------------------------------------------------------------------------------------
-
-    fn write(&mut self, now: Moment, table: Table, slot: Slot, body: Vec<u8>) {
-        self.minor += 1;
-        let key = Key { owner: Owner::Node(self.id), table, slot };
-        let page = Page::sign(&self.signing, key, self.epoch, self.minor, body);
-        if self.replica.accept(page.clone()) == Ok(Accepted::New) {
-            self.learn(now, &page);
-            self.spread(&page, None);
-        }
-    }
-
-    /// Publishes my member page; a new epoch or refutation gives a new incarnation.
-    fn announce(&mut self, now: Moment) {
-        // Room for 65,536 refutations in one epoch; epochs are at least a second apart.
-        self.me.incarnation = (self.me.incarnation + 1).max(self.epoch << 16);
-        let body = codec::encode(&self.me);
-        self.own.insert((Table::MEMBER, Slot::page(0)), body.clone());
-        self.write(now, Table::MEMBER, Slot::page(0), body);
-    }
-
-    /// Somebody holds pages of mine from a start that I do not remember: go above them and publish anew.
-    fn jump_if_due(&mut self, now: Moment) {
-        let Some(seen) = self.met.take_if(|_| now >= self.jump_at) else { return };
-        self.jump_at = now + JUMP_EVERY;
-        self.epoch = seen.saturating_add(1);
-        self.minor = 0;
-        self.actions.push_back(Action::RememberEpoch(self.epoch));
-        tracing::warn!(epoch = self.epoch, "met pages of my own from a later start; publishing above them");
-        self.announce(now);
-        for ((table, slot), body) in self.own.clone() {
-            if table != Table::MEMBER {
-                self.write(now, table, slot, body);
-            }
-        }
-    }
-
-    fn withdraw_leftovers(&mut self, now: Moment) {
-        if now.since(Moment::ZERO) < OWN_GRACE {
-            return;
-        }
-        let leftovers: Vec<(Table, Slot)> = self
-            .replica
-            .of(Owner::Node(self.id))
-            .filter(|page| !page.body().is_empty())
-            .map(|page| (page.key().table, page.key().slot))
-            .filter(|at| !self.own.contains_key(at))
-            .collect();
-        for (table, slot) in leftovers {
-            self.write(now, table, slot, Vec::new());
-        }
-    }
-
-    fn publish_watch(&mut self, now: Moment) {
-        let rows = self.watch.rows();
-        self.publish(now, Table::WATCH, Slot::page(0), codec::encode(&rows));
-    }
-
-    /// Round trips to my peers, for whoever wants to know who is near: only those that moved by 10 % and 1 ms count.
-    fn publish_rtt(&mut self, now: Moment) {
-        let mut rtt: BTreeMap<NodeId, Duration> =
-            self.links.iter().filter_map(|(id, link)| Some((*id, link.rtt()?))).collect();
-        let moved = |a: Duration, b: Duration| a.abs_diff(b) > (a / 10).max(Duration::from_millis(1));
-        for (id, new) in &mut rtt {
-            if let Some(old) = self.published_rtt.get(id).filter(|old| !moved(**old, *new)) {
-                *new = *old;
-            }
-        }
-        if rtt.len() > MAX_RTT_ROWS {
-            let mut nearest: Vec<(Duration, NodeId)> = rtt.into_iter().map(|(id, rtt)| (rtt, id)).collect();
-            nearest.sort_unstable();
-            rtt = nearest.into_iter().take(MAX_RTT_ROWS).map(|(rtt, id)| (id, rtt)).collect();
-        }
-        if rtt != self.published_rtt {
-            let rows: Vec<(NodeId, u32)> =
-                rtt.iter().map(|(id, rtt)| (*id, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX))).collect();
-            self.published_rtt = rtt;
-            self.publish(now, Table::RTT, Slot::page(0), codec::encode(&rows));
-        }
-    }
-
-    // ---- pages of everyone ----------------------------------------------------------------------------------------
-
-    /// Takes in a page of any origin; true if it was new.
-    fn accept(&mut self, now: Moment, page: Page) -> bool {
-        let own = page.key().owner == Owner::Node(self.id);
-        let newer = self.replica.stamp(&page.key()).is_none_or(|held| held < page.stamp());
-        match self.replica.accept(page.clone()) {
-            Ok(Accepted::New) => self.counts.pages_new += 1,
-            Ok(_) => {
-                self.counts.pages_again += 1;
-                return false;
-            }
-            Err(_) => {
-                self.counts.pages_refused += 1;
-                return false;
-            }
-        }
-        self.learn(now, &page);
-        let stamp = page.stamp();
-        if own && newer && (stamp.major, stamp.minor) > (self.epoch, self.minor) {
-            self.met = self.met.max(Some(stamp.major));
-            self.jump_if_due(now);
-        } else if own
-            && newer
-            && let Some(body) = self.own.get(&(page.key().table, page.key().slot)).cloned()
-        {
-            self.write(now, page.key().table, page.key().slot, body);
-        }
-        true
-    }
-
-    fn spread(&mut self, page: &Page, from: Option<NodeId>) {
-        for (peer, link) in &mut self.links {
-            if Some(*peer) != from {
-                link.push_page(page.clone());
-                self.ready.insert(*peer);
-            }
-        }
-    }
-
-    /// Updates what is derived from single pages.
-    fn learn(&mut self, now: Moment, page: &Page) {
-        self.version += 1;
-        let Key { owner: Owner::Node(id), table, slot } = page.key() else { return };
-        if table == Table::MEMBER
-            && let Some((_, member)) = Member::read(page)
-        {
-            let before = self.members.insert(id, member.clone());
-            if before.as_ref().is_some_and(|before| before.incarnation < member.incarnation) {
-                self.watch.handle_refuted(now, id);
-            }
-            self.outgrown |= before.is_none();
-            self.unsettled = true;
-        } else if table == Table::WATCH && slot == Slot::page(0) {
-            let mut rows: Vec<WatchRow> = codec::decode(page.body()).unwrap_or_default();
-            rows.truncate(verdict::MAX_ACCUSED);
-            self.watch_rows.insert(id, rows);
-            self.unsettled = true;
-        }
-    }
-
-    // ---- liveness -------------------------------------------------------------------------------------------------
-
-    fn look_around(&mut self, now: Moment) {
-        let watched = self.overlay.watched_by(self.id, |other| self.is_live(other));
-        let watched = watched
-            .into_iter()
-            .filter_map(|other| {
-                let member = self.members.get(&other).filter(|member| !member.left)?;
-                let rtt = self.links.get(&other).and_then(Link::rtt).unwrap_or_default();
-                Some((other, (member.incarnation, rtt)))
-            })
-            .collect();
-        let before = self.watch.hears_little();
-        self.watch.handle_tick(now, TICK, &watched);
-        self.publish_watch(now);
-        self.unsettled |= before != self.watch.hears_little();
-    }
-
-    /// Recomputes the verdicts if their evidence changed, and refutes one about myself.
-    fn settle(&mut self, now: Moment) {
-        while std::mem::take(&mut self.unsettled) {
-            if std::mem::take(&mut self.outgrown) {
-                self.overlay = Overlay::new(&self.members.keys().copied().collect());
-            }
-            let Judgement { verdicts, cut_off } = self.judge(self.watch.hears_little());
-            let common = if cut_off { &self.judge(false).verdicts } else { &verdicts };
-            if common.get(&self.id) == Some(&Verdict::Dead) {
-                self.counts.refutations += 1;
-                tracing::info!(incarnation = self.me.incarnation, "the mesh held me for dead; refuting");
-                self.announce(now);
-                continue;
-            }
-            if cut_off != self.cut_off {
-                tracing::warn!(
-                    cut_off,
-                    "most members are silent from here; until they are back, one accusation convicts"
-                );
-                self.cut_off = cut_off;
-            }
-            for (id, verdict) in &verdicts {
-                let before = self.verdicts.get(id);
-                if before.is_some_and(|before| before != verdict) {
-                    tracing::info!(node = %id.short(), ?before, now = ?verdict, "verdict");
-                }
-            }
-            if verdicts != self.verdicts {
-                self.verdicts = verdicts;
-                self.version += 1;
-            }
-        }
-    }
-
-    fn judge(&self, hears_little: bool) -> Judgement {
-        verdict::judge(&Evidence {
-            members: &self.members,
-            overlay: &self.overlay,
-            watch: &self.watch_rows,
-            hears_little,
-        })
+    fn member(&self, id: NodeId) -> Option<&Member> {
+        let key = Key { owner: Owner::Node(id), table: Table::MEMBER, slot: Slot::page(0) };
+        self.replica.page(&key)?.member()
     }
 
     fn is_live(&self, id: NodeId) -> bool {
-        self.verdicts.get(&id) == Some(&Verdict::Alive)
+        self.verdict(id) == Verdict::Alive
     }
 }

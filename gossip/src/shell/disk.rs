@@ -65,7 +65,7 @@ pub(super) fn save_pages(dir: &Path, pages: &[Page]) -> Result<(), MeshError> {
     for page in pages {
         let page = page.to_bytes();
         bytes.extend_from_slice(&u32::try_from(page.len()).unwrap_or(u32::MAX).to_be_bytes());
-        bytes.extend_from_slice(page);
+        bytes.extend_from_slice(&page);
     }
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());

@@ -54,7 +54,8 @@ mod tests {
 
     #[tokio::test]
     async fn messages_follow_each_other() {
-        let messages = [Message::Beat(Beat { clock: 7, echo: None }), Message::Root { salt: 1, root: [3; 16] }];
+        let messages =
+            [Message::Beat(Beat { clock: 7, echo: None, probe: false }), Message::Root { salt: 1, root: [3; 16] }];
         let mut wire = Cursor::new(Vec::new());
         for message in &messages {
             write(&mut wire, message).await.unwrap();

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use ed25519_dalek::SigningKey;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder,
+    allow_block_list::{self, BlockedPeers},
     connection_limits::{self, ConnectionLimits},
     identity::{Keypair, PublicKey, ed25519},
     multiaddr::Protocol,
@@ -29,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(30);
 #[derive(swarm::NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) streams: libp2p_stream::Behaviour,
+    /// The revoked. Who was never admitted is let in as far as its hello: it may bring its certificate.
+    pub(super) barred: allow_block_list::Behaviour<BlockedPeers>,
     limits: connection_limits::Behaviour,
 }
 
@@ -45,6 +48,7 @@ pub(super) fn build(signing: &SigningKey, listen: &[SocketAddr]) -> Result<Swarm
         .with_quic()
         .with_behaviour(|_| Behaviour {
             streams: libp2p_stream::Behaviour::new(),
+            barred: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(limits),
         })
         .map_err(|error| MeshError::Transport(error.to_string()))?

@@ -26,7 +26,7 @@ use super::{
     swarm::{self, Behaviour, Transport},
 };
 use crate::{
-    engine::{Action, Engine, Setup, Target},
+    engine::{Action, Engine, Setup, Shared, Target},
     id::NodeId,
     message::Message,
     page::Page,
@@ -42,6 +42,8 @@ const WRITER: usize = 2;
 const STREAMS_PER_PEER: usize = 2;
 /// Changes are gathered this long before readers are told.
 const GATHER: Duration = Duration::from_millis(20);
+/// ... and longer if making the view is dear: it takes at most this part of the task's time.
+const SHOW_SHARE: u32 = 20;
 /// The replica is written to disk this often, if it changed ...
 const SAVE: Duration = Duration::from_secs(10);
 /// ... and this soon when pages came or went: a new member's address is worth more than a new figure in an old page.
@@ -109,6 +111,8 @@ pub(super) struct Task {
     saved: u64,
     saved_pages: usize,
     last_save: Instant,
+    /// What the last view cost to make: thousands of members take milliseconds.
+    show_took: Duration,
     /// Held by the one task that writes the file: two at once would write into each other's.
     saving: Arc<Mutex<()>>,
 }
@@ -135,11 +139,13 @@ impl Task {
             Setup {
                 signing: config.signing,
                 operators: vec![config.mesh],
+                certificate: config.certificate,
                 epoch,
                 addresses: config.advertise,
                 bootstrap: config.bootstrap,
                 pages,
                 seed: rand::random(),
+                shared: Shared::default(),
             },
         );
         let mut task = Self {
@@ -164,6 +170,7 @@ impl Task {
             saved: 0,
             saved_pages,
             last_save: start,
+            show_took: Duration::ZERO,
             saving: Arc::default(),
         };
         task.show();
@@ -175,7 +182,7 @@ impl Task {
         loop {
             self.pump();
             if self.engine.version() != self.shown && show_at.is_none() {
-                show_at = Some(Instant::now() + GATHER);
+                show_at = Some(Instant::now() + GATHER.max(self.show_took * SHOW_SHARE));
             }
             let timeout = self.start + self.engine.poll_timeout().since(Moment::ZERO);
             let wake = show_at.map_or(timeout, |at| at.min(timeout));
@@ -192,6 +199,7 @@ impl Task {
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             let now = self.now();
+            self.engine.handle_wall_clock(unix_seconds());
             self.engine.handle_timeout(now);
             if show_at.is_some_and(|at| at <= Instant::now()) {
                 show_at = None;
@@ -213,6 +221,16 @@ impl Task {
                 Action::Close(node) => {
                     if let Some(peer) = swarm::peer_id(node) {
                         let _ = self.swarm.disconnect_peer_id(peer);
+                    }
+                }
+                Action::Bar(node) => {
+                    if let Some(peer) = swarm::peer_id(node) {
+                        self.swarm.behaviour_mut().barred.block_peer(peer);
+                    }
+                }
+                Action::Unbar(node) => {
+                    if let Some(peer) = swarm::peer_id(node) {
+                        self.swarm.behaviour_mut().barred.unblock_peer(peer);
                     }
                 }
                 Action::RememberEpoch(epoch) => {
@@ -450,8 +468,10 @@ impl Task {
     }
 
     fn show(&mut self) {
+        let begin = Instant::now();
         self.shown = self.engine.version();
         self.view.send_replace(Arc::new(MeshView::of(&self.engine)));
+        self.show_took = begin.elapsed();
     }
 
     fn save_if_due(&mut self) {
@@ -473,7 +493,7 @@ impl Task {
     }
 
     fn pages(&self) -> Vec<Page> {
-        self.engine.replica().pages().cloned().collect()
+        self.engine.replica().pages().iter().cloned().collect()
     }
 
     async fn leave(mut self, done: Option<oneshot::Sender<()>>) {
@@ -525,4 +545,8 @@ async fn write_all(
         let _ = events.try_send(Event::Taken);
     }
     let _ = events.send(Event::Closed { peer, link }).await;
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    admission::Certificate,
     engine::{Counts, Engine},
     id::NodeId,
     member::Member,
-    page::{Key, Page},
+    pages::Pages,
+    replica::Equivocation,
     verdict::Verdict,
 };
 
@@ -31,56 +33,70 @@ pub struct MeshView {
     /// Grows with every change.
     pub version: u64,
     /// All pages held, withdrawn ones (empty bodies) too.
-    pub pages: BTreeMap<Key, Page>,
-    /// All members known, this one included.
+    pub pages: Pages,
+    /// The certificates that hold, by node.
+    pub certificates: BTreeMap<NodeId, Certificate>,
+    /// All members that ever spoke, this one included, also before it is admitted.
     pub members: BTreeMap<NodeId, MemberView>,
     /// This node is in a minority, or the survivor of a disaster.
     pub cut_off: bool,
     /// Hash over all pages: equal at two nodes when they hold the same.
     pub state_hash: [u8; 16],
-    /// Members that signed two pages of one version: a copied key, or a lie.
-    pub equivocators: Vec<NodeId>,
+    /// Members that signed two pages of one version: a copied key, or a lie. The first proof against each.
+    pub equivocations: Vec<Equivocation>,
+    /// Another process runs with this node's key, and this one fell silent for it.
+    pub silenced: bool,
     /// Counts since the start.
     pub counts: Counts,
 }
 
 impl MeshView {
+    /// Whether this node is a member, was one, or is not yet.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.certificates.contains_key(&self.me)
+    }
+
     pub(super) fn empty(me: NodeId) -> Self {
         Self {
             me,
             version: 0,
-            pages: BTreeMap::new(),
+            pages: Pages::default(),
+            certificates: BTreeMap::new(),
             members: BTreeMap::new(),
             cut_off: false,
             state_hash: [0; 16],
-            equivocators: Vec::new(),
+            equivocations: Vec::new(),
+            silenced: false,
             counts: Counts::default(),
         }
     }
 
     pub(super) fn of(engine: &Engine) -> Self {
         let links: BTreeMap<NodeId, Option<Duration>> = engine.links().collect();
-        let members = engine
+        let mut members: BTreeMap<NodeId, MemberView> = engine
             .members()
-            .iter()
-            .map(|(id, member)| {
-                let view = MemberView {
-                    member: member.clone(),
-                    verdict: engine.verdicts().get(id).copied().unwrap_or(Verdict::Alive),
-                    linked: links.contains_key(id),
-                    rtt: links.get(id).copied().flatten(),
-                };
-                (*id, view)
+            .map(|(id, member, verdict)| {
+                let (linked, rtt) = (links.contains_key(&id), links.get(&id).copied().flatten());
+                (id, MemberView { member: member.clone(), verdict, linked, rtt })
             })
             .collect();
+        if let Some(member) = engine.me().filter(|_| !members.contains_key(&engine.id())) {
+            let me = MemberView { member: member.clone(), verdict: Verdict::Alive, linked: false, rtt: None };
+            members.insert(engine.id(), me);
+        }
+        let certificates =
+            engine.replica().certificates().map(|certificate| (certificate.node, certificate.clone())).collect();
         Self {
             me: engine.id(),
             version: engine.version(),
-            pages: engine.replica().map(),
+            pages: engine.replica().pages().clone(),
+            certificates,
             members,
             cut_off: engine.cut_off(),
             state_hash: engine.state_hash(),
-            equivocators: engine.replica().equivocations().map(|proof| proof.kept.signer()).collect(),
+            equivocations: engine.replica().equivocations().cloned().collect(),
+            silenced: engine.is_silenced(),
             counts: engine.counts(),
         }
     }

@@ -13,6 +13,7 @@ mod network;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,10 +22,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    engine::{Action, Counts, Engine, Setup, Target},
+    admission::Certificate,
+    engine::{Action, Counts, Engine, Setup, Shared, Target},
     id::NodeId,
     message::Message,
     page::{Key, Owner, Page, Slot, Table},
+    rosters::Rosters,
     time::Moment,
     verdict::Verdict,
 };
@@ -35,6 +38,7 @@ pub type Index = usize;
 
 struct Host {
     id: NodeId,
+    certificate: Page,
     signing: SigningKey,
     engine: Option<Engine>,
     /// Grows with each start, so that events of an earlier life are void.
@@ -89,6 +93,7 @@ pub struct Sim {
     rng: ChaCha8Rng,
     operator: SigningKey,
     edits: u64,
+    rosters: Arc<Rosters>,
     trace: blake3::Hasher,
     delivered: u64,
 }
@@ -109,6 +114,7 @@ impl Sim {
             rng,
             operator: SigningKey::from_bytes(&[0xee; 32]),
             edits: 0,
+            rosters: Arc::default(),
             trace: blake3::Hasher::new(),
             delivered: 0,
         }
@@ -118,8 +124,16 @@ impl Sim {
     pub fn add(&mut self, bootstrap: &[Index]) -> Index {
         let node = self.hosts.len();
         let signing = SigningKey::from_bytes(&self.rng.random());
+        let certificate = Certificate {
+            node: signing.verifying_key().into(),
+            name: format!("node-{node}"),
+            serial: self.rng.random(),
+            prefixes: Vec::new(),
+            not_after: u64::MAX,
+        };
         self.hosts.push(Host {
             id: signing.verifying_key().into(),
+            certificate: certificate.sign(&self.operator, 1, 0),
             signing,
             engine: None,
             life: 0,
@@ -144,11 +158,13 @@ impl Sim {
         let setup = Setup {
             signing: host.signing.clone(),
             operators: vec![self.operator.verifying_key().into()],
+            certificate: Some(host.certificate.clone()),
             epoch: host.epoch,
             addresses: vec![address(node)],
             bootstrap: host.bootstrap.iter().map(|peer| address(*peer)).collect(),
             pages: host.disk.clone(),
             seed,
+            shared: Shared { rosters: self.rosters.clone(), ..Shared::default() },
         };
         host.engine = Some(Engine::new(self.now, setup));
         let life = host.life;
@@ -160,7 +176,7 @@ impl Sim {
     pub fn kill(&mut self, node: Index, silently: bool) {
         let host = &mut self.hosts[node];
         if let Some(engine) = host.engine.take() {
-            host.disk = engine.replica().pages().cloned().collect();
+            host.disk = engine.replica().pages().iter().cloned().collect();
         }
         let after = if silently { network::IDLE } else { Duration::ZERO };
         for (peer, connection) in self.network.close_all(node) {
@@ -268,7 +284,7 @@ impl Sim {
     pub fn verdicts_are_true(&self) -> bool {
         self.running().all(|(_, engine)| {
             (0..self.hosts.len()).all(|node| {
-                let alive = engine.verdicts().get(&self.id(node)) == Some(&Verdict::Alive);
+                let alive = engine.verdict(self.id(node)) == Verdict::Alive;
                 alive == self.hosts[node].engine.is_some()
             })
         })
@@ -291,6 +307,10 @@ impl Sim {
                 pages_refused: sum.pages_refused + counts.pages_refused,
                 repairs: sum.repairs + counts.repairs,
                 refutations: sum.refutations + counts.refutations,
+                deltas_missed: sum.deltas_missed + counts.deltas_missed,
+                grafts: sum.grafts + counts.grafts,
+                dropped: sum.dropped + counts.dropped,
+                withheld: sum.withheld + counts.withheld,
             }
         })
     }
@@ -405,6 +425,7 @@ impl Sim {
                         self.schedule(at, Event::LinkDown { node: peer, peer: node, connection });
                     }
                 }
+                Action::Bar(_) | Action::Unbar(_) => {}
                 Action::RememberEpoch(epoch) => self.hosts[node].epoch = epoch,
             }
         }
@@ -440,10 +461,15 @@ fn address(node: Index) -> String {
 fn kind(message: &Message) -> &'static [u8] {
     match message {
         Message::Beat(_) => b"beat",
-        Message::Pages(_) => b"pages",
+        Message::News(_) => b"news",
+        Message::Given(_) => b"given",
+        Message::Hello { .. } => b"hello",
+        Message::Prune(_) => b"prune",
+        Message::Have(_) => b"have",
+        Message::Graft(_) => b"graft",
         Message::Root { .. } => b"root",
         Message::Buckets { .. } => b"buckets",
-        Message::Stamps { .. } => b"stamps",
+        Message::Digests(_) => b"digests",
         Message::Want(_) => b"want",
     }
 }

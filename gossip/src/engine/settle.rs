@@ -1,0 +1,226 @@
+//! What follows from the pages: the roster, who lives, whom I accuse, whom I should be linked to.
+//!
+//! Verdicts are computed from the replicated rows, at once while few stand accused. After a disaster, when hundreds do
+//! and each message brings another row, they are computed at most each [`JUDGE_EVERY`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{Engine, TICK};
+use crate::{
+    frame::Frame,
+    id::NodeId,
+    link::Link,
+    liveness::verdict::{self, Judgement, Standing, Verdict, WatchRow},
+    member::Member,
+    page::{Key, Owner, Page, Slot, Table},
+    roster::Seat,
+    time::Moment,
+};
+
+/// Least time between two judgements while more than [`FEW`] accuse.
+const JUDGE_EVERY: Duration = Duration::from_millis(50);
+/// Accusers that are judged at once.
+const FEW: usize = 32;
+/// Up to this many members the roster is made anew with each admission; above it, once a tick.
+const SMALL: usize = 256;
+
+/// My place among the living.
+#[derive(Default)]
+pub(super) struct Around {
+    /// Whom I should be linked to.
+    pub(super) neighbours: BTreeSet<NodeId>,
+    /// Whom I watch: my live successors and the dead between.
+    pub(super) watched: Vec<NodeId>,
+    /// Who watches me, and is sent a beat more often.
+    pub(super) watchers: BTreeSet<NodeId>,
+}
+
+impl Engine {
+    /// Updates what is derived from single pages.
+    pub(super) fn learn(&mut self, now: Moment, page: &Page, before: Option<&Page>) {
+        let Key { owner, table, slot } = page.key();
+        match (owner, table) {
+            (Owner::Operators, Table::ADMISSION) => {
+                if let Some(certificate) = page.certificate() {
+                    self.handle_admission(now, certificate.node);
+                }
+            }
+            (Owner::Operators, Table::REVOCATION) => {
+                if let Some(node) = crate::admission::read_revocation(page) {
+                    self.handle_admission(now, node);
+                }
+            }
+            (Owner::Node(id), Table::MEMBER) => {
+                let Some(member) = page.member() else { return };
+                let known = before.and_then(Page::member);
+                if known.is_some_and(|known| known.incarnation < member.incarnation) {
+                    self.watch.handle_refuted(now, id);
+                }
+                self.note_standing(id, Some(member));
+            }
+            (Owner::Node(id), Table::WATCH) if slot == Slot::page(0) => self.note_accusations(id, Some(page)),
+            _ => {}
+        }
+    }
+
+    fn note_standing(&mut self, id: NodeId, member: Option<&Member>) {
+        let Some(seat) = self.roster.seat(&id) else { return };
+        self.standing[seat.index()] = match member {
+            None => Standing::Absent,
+            Some(member) if member.left => Standing::Left,
+            Some(_) => Standing::Present,
+        };
+        self.unsettled = true;
+    }
+
+    fn note_accusations(&mut self, id: NodeId, page: Option<&Page>) {
+        let Some(seat) = self.roster.seat(&id) else { return };
+        let rows = page.map(Page::watch_rows).unwrap_or_default().iter();
+        let rows: Vec<(Seat, u64)> =
+            rows.filter_map(|row: &WatchRow| Some((self.roster.seat(&row.accused)?, row.incarnation))).collect();
+        if rows.is_empty() {
+            self.accusations.remove(&seat);
+        } else {
+            self.accusations.insert(seat, rows);
+        }
+        self.unsettled = true;
+    }
+
+    /// The roster of the certificates that hold, and everything that is kept by seat, anew.
+    fn renew_roster(&mut self) {
+        self.roster_due = false;
+        let certificates = self.replica.certificates().map(|certificate| (certificate.node, certificate.serial));
+        let new = self.rosters.of(certificates);
+        let old = std::mem::replace(&mut self.roster, new);
+        self.seat = self.roster.seat(&self.id);
+        let mut from: Vec<Option<usize>> =
+            self.roster.seats().map(|seat| old.seat(&self.roster.id(seat)).map(Seat::index)).collect();
+        from.push(Some(old.len())); // the operators
+        for link in self.links.values_mut() {
+            link.lazy = link.lazy.renumbered(&from);
+        }
+        let old_ids: Vec<NodeId> = old.seats().map(|seat| old.id(seat)).collect();
+        self.spread.renumber(&from, |at| self.roster.seat(old_ids.get(at)?));
+        self.standing = vec![Standing::Absent; self.roster.len()];
+        self.verdicts = from[..self.roster.len()]
+            .iter()
+            .map(|at| at.and_then(|at| self.verdicts.get(at)).copied().unwrap_or(Verdict::Absent))
+            .collect();
+        self.accusations.clear();
+        let roster = self.roster.clone();
+        for seat in roster.seats() {
+            let id = roster.id(seat);
+            let member = self.page_of(id, Table::MEMBER).and_then(Page::member).cloned();
+            self.note_standing(id, member.as_ref());
+            if let Some(page) = self.page_of(id, Table::WATCH).cloned() {
+                self.note_accusations(id, Some(&page));
+            }
+        }
+        self.find_my_place();
+        self.version += 1;
+    }
+
+    fn page_of(&self, id: NodeId, table: Table) -> Option<&Page> {
+        self.replica.page(&Key { owner: Owner::Node(id), table, slot: Slot::page(0) })
+    }
+
+    /// Looks at the clock: whom do I miss, whom shall I probe?
+    pub(super) fn look_around(&mut self, now: Moment) {
+        let watched: BTreeMap<NodeId, (u64, Duration)> = self
+            .around
+            .watched
+            .iter()
+            .filter_map(|other| {
+                let member = self.member(*other).filter(|member| !member.left)?;
+                let rtt = self.links.get(other).and_then(Link::rtt).unwrap_or_default();
+                Some((*other, (member.incarnation, rtt)))
+            })
+            .collect();
+        let before = self.watch.hearing();
+        // The next tick, or an earlier probe: whichever comes late shows that I was stopped.
+        self.watch.handle_tick(now, TICK, &watched);
+        for peer in self.watch.probes(now) {
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.probe();
+                self.ready.insert(peer);
+            }
+        }
+        self.publish_watch(now);
+        self.unsettled |= before != self.watch.hearing();
+    }
+
+    /// Recomputes the verdicts if their evidence changed; later if that is dear.
+    pub(super) fn settle(&mut self, now: Moment) {
+        let dear = self.accusations.len() > FEW && now.since(self.judged) < JUDGE_EVERY;
+        let large = self.roster_due && self.roster.len() > SMALL;
+        if !dear && !large {
+            self.settle_now(now);
+        }
+    }
+
+    pub(super) fn settle_now(&mut self, now: Moment) {
+        if std::mem::take(&mut self.roster_due) {
+            self.renew_roster();
+        }
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        self.judged = now;
+        let Some(me) = self.seat else {
+            self.cut_off = false;
+            return;
+        };
+        let incarnation = |seat: Seat| Some(self.member(self.roster.id(seat))?.incarnation);
+        let Judgement { verdicts, cut_off, refute } =
+            verdict::judge(&self.roster, &self.standing, incarnation, &self.accusations, me, self.watch.hearing());
+        if cut_off != self.cut_off {
+            tracing::warn!(cut_off, "most members are silent from here; until they are back, the silent have no vote");
+            self.cut_off = cut_off;
+            self.version += 1;
+        }
+        if verdicts != self.verdicts {
+            self.tell(&verdicts);
+            self.verdicts = verdicts;
+            self.version += 1;
+            self.find_my_place();
+        }
+        if refute {
+            self.refute(now);
+        }
+    }
+
+    fn tell(&self, verdicts: &[Verdict]) {
+        for seat in self.roster.seats() {
+            let (before, now) = (self.verdicts.get(seat.index()), verdicts[seat.index()]);
+            if before.is_some_and(|before| *before != now && *before != Verdict::Absent) {
+                tracing::info!(node = %self.roster.id(seat).short(), ?before, ?now, "verdict");
+            }
+        }
+    }
+
+    fn find_my_place(&mut self) {
+        let Some(me) = self.seat else {
+            self.around = Around::default();
+            return;
+        };
+        let live = |seat: Seat| self.verdicts[seat.index()] == Verdict::Alive;
+        let id = |seat: Seat| self.roster.id(seat);
+        self.around = Around {
+            neighbours: self.roster.neighbours(me, live).into_iter().map(id).collect(),
+            watched: self.roster.watched_by(me, live).into_iter().map(id).collect(),
+            watchers: self.roster.watchers(me, live).into_iter().map(id).collect(),
+        };
+    }
+
+    /// Shows a peer that I accuse it, at once: the sooner it refutes.
+    pub(super) fn tell_the_accused(&mut self, peer: NodeId) {
+        let accused = self.watch.rows().iter().any(|row| row.accused == peer);
+        let page = self.page_of(self.id, Table::WATCH).filter(|_| accused).cloned();
+        if let (Some(page), Some(link)) = (page, self.links.get_mut(&peer)) {
+            link.push_news(Frame::whole(page), true);
+        }
+    }
+}

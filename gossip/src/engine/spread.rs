@@ -1,0 +1,412 @@
+//! Who is sent news, who is told of it, and who is asked for it.
+//!
+//! A flood alone is correct: a new page goes to every link but the one it came from, one that is held already stops.
+//! It costs 15 copies. So each **origin** (writer) gets a tree of its own, learnt from its flood: a duplicate makes its
+//! receiver say [`Message::Prune`], and from then on that link is *lazy* for this origin at both ends (Plumtree, Leitão
+//! et al. 2007; one tree per sender as in Riak). About half of the lazy links, drawn anew for each page, are told the
+//! page's digest; who was told and got nothing within [`GRAFT_AFTER`] asks for it, and that link is eager again.
+//!
+//! A tree learnt once decays as links change, so every [`RELEARN`]th version of a writer, and its first ones after a
+//! start, are flooded and the tree is learnt anew. The version number is signed: no relay can start a flood.
+//!
+//! Urgent tables (members, watch rows, admissions) always flood, within [`URGENT_RATE`]; above it they take the trees.
+//! A writer that writes more than [`RELAY_RATE`] is not passed on any further: repair brings its newest state.
+//!
+//! Rejected: one shared tree (unstable with many senders: Corrosion measured four duplicates); trees only repaired by
+//! notices (each repair lengthens the path, and nothing shortens it again).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use super::Engine;
+use crate::{
+    frame::Frame,
+    id::NodeId,
+    message::Graft,
+    page::{Owner, Page, Stamp, Table},
+    roster::{Roster, Seat},
+    time::Moment,
+};
+
+/// A version that was announced and did not come is asked for after this long.
+const GRAFT_AFTER: Duration = Duration::from_millis(150);
+/// Times that it is asked for, of another teller each time; then repair has to bring it.
+const GRAFTS: u32 = 6;
+/// Those that told of it and can be asked.
+const MAX_TELLERS: usize = 4;
+/// Versions missed at a time.
+const MAX_MISSING: usize = 4096;
+/// How long a page counts as news: somebody may still ask for it, and it is not in the digests of repair for both.
+const RECENT: Duration = Duration::from_secs(5);
+/// And how many do: five seconds of 800 a second.
+const MAX_RECENT: usize = 4096;
+/// Every so many versions of a writer are flooded: 15 / 256 copies more for each page.
+const RELEARN: u64 = 256;
+/// The first versions of an epoch are too: the writer's links are new.
+const FIRST: u64 = 16;
+/// Up to this many members a new link begins eager; in a larger mesh a newcomer asks two links for everything instead,
+/// or every restart would cost 15 copies of every page.
+const SMALL: usize = 256;
+/// Links that a newcomer asks for news of everyone.
+const FEEDS: usize = 2;
+/// Bytes of urgent pages flooded in a second, all links together, and at once.
+const URGENT_RATE: u64 = 256 * 1024;
+/// Versions of one writer passed on in a second, ...
+const RELAY_RATE: u64 = 8;
+/// ... and at once: what a node with 1,000 services has to say after a start.
+const RELAY_BURST: u64 = 512;
+/// No link.
+const NOBODY: u32 = u32::MAX;
+
+/// How a page came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is news.
+    News,
+    /// I lacked it. Others may as well, but most do not: it takes the trees, and is never flooded.
+    Given,
+}
+
+/// Tokens that come back with time.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    left: u64,
+    at: Moment,
+}
+
+impl Budget {
+    /// Takes `cost` if it is there. Kept in millionths, so that a rate of 8 a second is exact at microseconds.
+    fn take(&mut self, now: Moment, cost: u64, rate: u64, burst: u64) -> bool {
+        let back = now.0.saturating_sub(self.at.0).saturating_mul(rate);
+        self.left = self.left.saturating_add(back).min(burst * 1_000_000);
+        self.at = now;
+        let left = self.left.checked_sub(cost * 1_000_000);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
+
+#[derive(Debug)]
+struct Missing {
+    due: Moment,
+    tellers: Vec<NodeId>,
+    asked: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Spread {
+    /// By origin: who sent its last news first.
+    parents: Vec<u32>,
+    recent: VecDeque<(Moment, u64, Option<(u8, u64)>)>,
+    pages: BTreeMap<u64, Option<Page>>,
+    missing: BTreeMap<u64, Missing>,
+    urgent: Option<Budget>,
+    relayed: BTreeMap<NodeId, Budget>,
+}
+
+impl Spread {
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        self.missing.values().map(|missing| missing.due).min()
+    }
+
+    /// A version arrived, was written or was refused: it is asked for no more.
+    pub(super) fn note(&mut self, now: Moment, digest: u64, page: Option<Page>, replaced: Option<(u8, u64)>) {
+        self.missing.remove(&digest);
+        if self.pages.insert(digest, page).is_none() {
+            self.recent.push_back((now, digest, replaced));
+        }
+        while self.recent.len() > MAX_RECENT {
+            self.drop_oldest();
+        }
+    }
+
+    /// Once a second.
+    pub(super) fn forget_old(&mut self, now: Moment) {
+        while self.recent.front().is_some_and(|(at, ..)| now.since(*at) > RECENT) {
+            self.drop_oldest();
+        }
+        self.relayed.retain(|_, budget| now.since(budget.at) < Duration::from_secs(RELAY_BURST / RELAY_RATE));
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, digest, _)) = self.recent.pop_front() {
+            self.pages.remove(&digest);
+        }
+    }
+
+    /// Digests of what came since `since`, and of what it replaced.
+    pub(super) fn fresh(&self, since: Moment) -> (std::collections::BTreeSet<u64>, Vec<(u8, u64)>) {
+        let young = self.recent.iter().rev().take_while(|(at, ..)| *at >= since);
+        let (mut fresh, mut old) = (std::collections::BTreeSet::new(), Vec::new());
+        for (_, digest, replaced) in young {
+            fresh.insert(*digest);
+            old.extend(*replaced);
+        }
+        (fresh, old)
+    }
+
+    pub(super) fn renumber(&mut self, from: &[Option<usize>], seat: impl Fn(usize) -> Option<Seat>) {
+        let old = std::mem::take(&mut self.parents);
+        let parent = |at: usize| {
+            let parent = *old.get(at)?;
+            let parent = seat(usize::try_from(parent).ok()?)?;
+            u32::try_from(parent.index()).ok()
+        };
+        self.parents = from.iter().map(|at| at.and_then(parent).unwrap_or(NOBODY)).collect();
+    }
+}
+
+/// Where an origin's bit is: its seat; the operators share one behind the last.
+pub(super) fn origin(roster: &Roster, owner: Owner) -> Option<usize> {
+    match owner {
+        Owner::Node(id) => roster.seat(&id).map(Seat::index),
+        Owner::Operators => Some(roster.len()),
+    }
+}
+
+/// How an origin is named on a link: the first eight bytes of its key, all ones for the operators.
+fn name(owner: Owner) -> u64 {
+    match owner {
+        Owner::Node(id) => id.prefix(),
+        Owner::Operators => u64::MAX,
+    }
+}
+
+fn named(roster: &Roster, name: u64) -> Option<usize> {
+    if name == u64::MAX { Some(roster.len()) } else { roster.seat_of_prefix(name).map(Seat::index) }
+}
+
+/// Whether this version goes everywhere, so that its origin's tree is learnt anew.
+fn relearns(owner: Owner, stamp: Stamp, digest: u64) -> bool {
+    match owner {
+        Owner::Node(_) => stamp.minor <= FIRST || stamp.minor.is_multiple_of(RELEARN),
+        // Their stamps are clocks; one in 64 by its hash.
+        Owner::Operators => digest.is_multiple_of(64),
+    }
+}
+
+impl Engine {
+    /// Sends a page that was written or brought here on its way.
+    pub(super) fn spread(&mut self, now: Moment, frame: &Frame, from: Option<NodeId>) {
+        self.send(now, frame, from, Way::News);
+    }
+
+    /// Passes on a page that was new here.
+    pub(super) fn spread_from(&mut self, now: Moment, frame: &Frame, from: NodeId, way: Way) {
+        self.send(now, frame, Some(from), way);
+    }
+
+    fn send(&mut self, now: Moment, frame: &Frame, from: Option<NodeId>, way: Way) {
+        let header = frame.header();
+        let (owner, table, digest) = (header.key.owner, header.key.table, header.digest);
+        let Some(origin) = origin(&self.roster, owner) else {
+            // Admitted a moment ago; the roster is made anew at the end of this turn. Flood.
+            return self.flood(frame, from, table.is_urgent());
+        };
+        let news = way == Way::News;
+        if from.is_some() && news && !self.may_relay(now, owner) {
+            self.counts.withheld += 1;
+            return;
+        }
+        if let Some(from) = from {
+            self.note_parent(origin, from);
+        }
+        if news && table.is_urgent() && self.may_flood(now, frame.size()) {
+            return self.flood(frame, from, true);
+        }
+        let relearn = news && relearns(owner, header.stamp, digest);
+        for (number, (peer, link)) in self.links.iter_mut().enumerate() {
+            if Some(*peer) == from || !link.greeted {
+                continue;
+            }
+            if relearn {
+                link.lazy.set(origin, false);
+            }
+            if !link.lazy.contains(origin) {
+                link.push_news(frame.clone(), false);
+                self.ready.insert(*peer);
+            } else if digest >> (number % 64) & 1 == 1 {
+                link.push_have(digest);
+            }
+        }
+    }
+
+    fn flood(&mut self, frame: &Frame, from: Option<NodeId>, urgent: bool) {
+        for (peer, link) in &mut self.links {
+            if Some(*peer) != from && link.greeted {
+                link.push_news(frame.clone(), urgent);
+                self.ready.insert(*peer);
+            }
+        }
+    }
+
+    fn may_flood(&mut self, now: Moment, size: usize) -> bool {
+        let cost = (size * self.links.len()) as u64;
+        let full = Budget { left: URGENT_RATE * 1_000_000, at: now };
+        self.spread.urgent.get_or_insert(full).take(now, cost, URGENT_RATE, URGENT_RATE)
+    }
+
+    fn may_relay(&mut self, now: Moment, owner: Owner) -> bool {
+        let Owner::Node(id) = owner else { return true };
+        let full = Budget { left: RELAY_BURST * 1_000_000, at: now };
+        self.spread.relayed.entry(id).or_insert(full).take(now, 1, RELAY_RATE, RELAY_BURST)
+    }
+
+    fn note_parent(&mut self, origin: usize, from: NodeId) {
+        if self.spread.parents.len() <= origin {
+            self.spread.parents.resize(self.roster.len() + 1, NOBODY);
+        }
+        let parent = self.roster.seat(&from).and_then(|seat| u32::try_from(seat.index()).ok());
+        self.spread.parents[origin] = parent.unwrap_or(NOBODY);
+        if let Some(link) = self.links.get_mut(&from) {
+            link.lazy.set(origin, false);
+        }
+    }
+
+    /// The same news came a second time: not again from there.
+    pub(super) fn handle_duplicate(&mut self, from: NodeId, owner: Owner, table: Table) {
+        if table.is_urgent() {
+            return; // It was flooded on purpose.
+        }
+        let Some(origin) = origin(&self.roster, owner) else { return };
+        if let Some(link) = self.links.get_mut(&from) {
+            link.lazy.set(origin, true);
+            link.push_prune(name(owner));
+            self.ready.insert(from);
+        }
+    }
+
+    pub(super) fn handle_prune(&mut self, from: NodeId, origins: &[u64]) {
+        let Some(link) = self.links.get_mut(&from) else { return };
+        for origin in origins.iter().filter_map(|prefix| named(&self.roster, *prefix)) {
+            link.lazy.set(origin, true);
+        }
+    }
+
+    pub(super) fn handle_have(&mut self, now: Moment, from: NodeId, digests: &[u64]) {
+        for digest in digests {
+            if self.spread.pages.contains_key(digest) {
+                continue;
+            }
+            if self.spread.missing.len() >= MAX_MISSING && !self.spread.missing.contains_key(digest) {
+                return; // Repair brings what is too much to remember.
+            }
+            let fresh = || Missing { due: now + GRAFT_AFTER, tellers: Vec::new(), asked: 0 };
+            let missing = self.spread.missing.entry(*digest).or_insert_with(fresh);
+            if missing.tellers.len() < MAX_TELLERS && !missing.tellers.contains(&from) {
+                missing.tellers.push(from);
+            }
+        }
+    }
+
+    pub(super) fn graft_what_is_missing(&mut self, now: Moment) {
+        if self.spread.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        let mut given_up = Vec::new();
+        for (digest, missing) in self.spread.missing.iter_mut().filter(|(_, missing)| missing.due <= now) {
+            let at = missing.asked as usize % missing.tellers.len().max(1);
+            missing.asked += 1;
+            missing.due = now + GRAFT_AFTER * missing.asked;
+            if missing.asked > GRAFTS {
+                given_up.push(*digest);
+            } else if let Some((peer, link)) =
+                missing.tellers.get(at).and_then(|peer| Some((*peer, self.links.get_mut(peer)?)))
+            {
+                link.push_graft(*digest);
+                self.counts.grafts += 1;
+                self.ready.insert(peer);
+            }
+        }
+        for digest in given_up {
+            self.spread.missing.remove(&digest);
+        }
+    }
+
+    pub(super) fn handle_graft(&mut self, from: NodeId, graft: &Graft) {
+        let Some(link) = self.links.get_mut(&from) else { return };
+        if graft.all {
+            link.lazy.fill(0, false);
+        }
+        for origin in graft.origins.iter().filter_map(|prefix| named(&self.roster, *prefix)) {
+            link.lazy.set(origin, false);
+        }
+        for digest in &graft.digests {
+            if let Some(page) = self.spread.pages.get(digest).and_then(Option::as_ref) {
+                link.push_given(Frame::whole(page.clone()));
+                if let Some(origin) = origin(&self.roster, page.key().owner) {
+                    link.lazy.set(origin, false);
+                }
+            }
+        }
+        self.ready.insert(from);
+    }
+
+    /// A member is linked: what it is sent from the start.
+    pub(super) fn begin_spread(&mut self, peer: NodeId) {
+        let others = self.links.iter().filter(|(id, link)| **id != peer && link.greeted);
+        let (others, feeds) =
+            others.fold((0, 0), |(others, feeds), (_, link)| (others + 1, feeds + usize::from(link.feeds)));
+        let (small, origins) = (self.roster.len() <= SMALL, self.roster.len() + 1);
+        let me = self.seat;
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if !small && others >= FEEDS {
+            link.lazy.fill(origins, true);
+            if let Some(me) = me {
+                link.lazy.set(me.index(), false);
+            }
+        }
+        if !small && feeds < FEEDS {
+            link.graft_all();
+        }
+    }
+
+    /// All links are eager and none is a feed: the state after a flood of everyone (a simulation's beginning).
+    pub(crate) fn begin_eager(&mut self) {
+        for link in self.links.values_mut() {
+            link.lazy.fill(0, false);
+        }
+    }
+
+    /// A link is gone: those whose news came over it are asked for elsewhere, at the nearest peer.
+    pub(super) fn graft_orphans(&mut self, gone: NodeId) {
+        let Some(parent) = self.roster.seat(&gone).and_then(|seat| u32::try_from(seat.index()).ok()) else { return };
+        let nearest = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.greeted)
+            .min_by_key(|(_, link)| link.rtt().unwrap_or(Duration::MAX))
+            .map(|(peer, _)| *peer);
+        let Some(nearest) = nearest else { return };
+        let mut origins = Vec::new();
+        for seat in self.roster.seats() {
+            if let Some(of) = self.spread.parents.get_mut(seat.index()).filter(|of| **of == parent) {
+                *of = NOBODY;
+                origins.push(seat);
+            }
+        }
+        let Some(link) = self.links.get_mut(&nearest) else { return };
+        for origin in &origins {
+            link.lazy.set(origin.index(), false);
+        }
+        link.push_graft_origins(origins.iter().map(|seat| self.roster.id(*seat).prefix()));
+        self.ready.insert(nearest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_lets_a_burst_through_and_then_the_rate() {
+        let mut budget = Budget { left: 10_000_000, at: Moment::ZERO };
+        let taken = |budget: &mut Budget, now: u64| (0..100).take_while(|_| budget.take(Moment(now), 1, 8, 10)).count();
+        assert_eq!(taken(&mut budget, 0), 10);
+        assert_eq!(taken(&mut budget, 500_000), 4);
+        assert_eq!(taken(&mut budget, 600_000), 0);
+        assert_eq!(taken(&mut budget, u64::MAX), 10);
+    }
+}
