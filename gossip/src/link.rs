@@ -82,6 +82,8 @@ pub(crate) struct Link {
     pub(crate) greeted: bool,
     /// Since when it is here.
     pub(crate) since: Moment,
+    /// When something came from the peer.
+    pub(crate) heard: Moment,
     /// Origins whose news the peer is only told of.
     pub(crate) lazy: Bits,
     /// I asked the peer to send me news of everyone.
@@ -112,7 +114,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(now: Moment) -> Self {
-        Self { since: now, repairs: REPAIRS, ..Self::default() }
+        Self { since: now, heard: now, repairs: REPAIRS, ..Self::default() }
     }
 
     /// A heartbeat is due.

@@ -64,6 +64,9 @@ impl Engine {
             return;
         }
         self.watch.handle_heard(now, from);
+        if let Some(link) = self.links.get_mut(&from) {
+            link.heard = now;
+        }
         match message {
             Message::Hello { .. } => {}
             Message::Beat(beat) => {

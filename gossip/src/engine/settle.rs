@@ -142,6 +142,11 @@ impl Engine {
         let before = self.watch.hearing();
         // The next tick, or an earlier probe: whichever comes late shows that I was stopped.
         self.watch.handle_tick(now, TICK, &watched);
+        for peer in watched.keys() {
+            if let Some(link) = self.links.get(peer).filter(|link| link.greeted) {
+                self.watch.handle_known(*peer, link.heard);
+            }
+        }
         for peer in self.watch.probes(now) {
             if let Some(link) = self.links.get_mut(&peer) {
                 link.probe();

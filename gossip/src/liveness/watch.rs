@@ -95,6 +95,14 @@ impl Watch {
         }
     }
 
+    /// A member that I begin to watch was heard at `at`, before: it is owed no first contact.
+    pub(crate) fn handle_known(&mut self, from: NodeId, at: Moment) {
+        if let Some(account) = self.accounts.get_mut(&from).filter(|account| !account.met) {
+            account.heard = at;
+            account.hear(at);
+        }
+    }
+
     /// Beats from this member arrive from now on without further notice, until [`Watch::handle_quiet`].
     pub(crate) fn handle_steady(&mut self, from: NodeId) {
         self.steady.insert(from);
