@@ -231,7 +231,14 @@ impl Engine {
         let (operators, nodes): (Vec<Page>, Vec<Page>) =
             setup.pages.into_iter().chain(setup.certificate).partition(|page| page.key().owner == Owner::Operators);
         for page in operators.into_iter().chain(nodes) {
+            let (key, stamp) = (page.key(), page.stamp());
             let _ = engine.accept(now, page);
+            // On disk as it is, unless it may not be held, or I went above it.
+            if engine.replica.stamp(&key) == Some(stamp) {
+                engine.changed.remove(&key);
+            } else {
+                engine.changed.insert(key);
+            }
         }
         if settled {
             engine.resume();

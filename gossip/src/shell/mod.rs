@@ -70,6 +70,20 @@ pub enum MeshError {
         /// The file.
         path: PathBuf,
     },
+    /// Another process has this state.
+    #[error("another nigh uses the state in {path}; stop it, or give each its own state_dir and key")]
+    InUse {
+        /// What it holds.
+        path: PathBuf,
+    },
+    /// What is known cannot be kept on disk. A running node goes on: it writes it when it can.
+    #[error("cannot keep what is known in {path}: {reason}. Is there room, and may nigh write there?")]
+    Replica {
+        /// The file.
+        path: PathBuf,
+        /// The database's words.
+        reason: String,
+    },
     /// A port could not be bound.
     #[error("cannot listen on {address} for the mesh: {reason}. Is another nigh running there?")]
     Listen {

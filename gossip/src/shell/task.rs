@@ -22,14 +22,14 @@ use tokio::{
 };
 
 use super::{
-    Command, MeshConfig, MeshError, MeshView, disk, stream,
+    Command, MeshConfig, MeshError, MeshView, disk::{self, Remembered, Store}, stream,
     swarm::{self, Behaviour, Transport},
 };
 use crate::{
     engine::{Action, Engine, Setup, Shared, Target},
     id::NodeId,
     message::Message,
-    page::Page,
+    page::{Key, Page},
     replica::Accepted,
     time::Moment,
 };
@@ -108,13 +108,12 @@ pub(super) struct Task {
     dialled: HashMap<ConnectionId, String>,
     side_tasks: JoinSet<()>,
     shown: u64,
-    saved: u64,
     saved_pages: usize,
     last_save: Instant,
     /// What the last view cost to make: thousands of members take milliseconds.
     show_took: Duration,
-    /// Held by the one task that writes the file: two at once would write into each other's.
-    saving: Arc<Mutex<()>>,
+    /// Locked by the one task that saves.
+    store: Arc<Mutex<Store>>,
 }
 
 impl Task {
@@ -123,9 +122,10 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         view: watch::Sender<Arc<MeshView>>,
     ) -> Result<Self, MeshError> {
-        let epoch = disk::next_epoch(&config.state_dir, SystemTime::now())?;
+        let id = NodeId::from(config.signing.verifying_key());
         let dir = config.state_dir.clone();
-        let pages = tokio::task::spawn_blocking(move || disk::load_pages(&dir)).await.unwrap_or_default();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&dir, SystemTime::now(), id)).await;
+        let (store, Remembered { epoch, pages }) = opened.map_err(|_| MeshError::Stopped)??;
         let saved_pages = pages.len();
         let swarm = swarm::build(&config.signing, &config.listen)?;
         let mut control = swarm.behaviour().streams.new_control();
@@ -133,7 +133,7 @@ impl Task {
         let incoming = control.accept(protocol.clone()).map_err(|error| MeshError::Transport(error.to_string()))?;
         let start = Instant::now();
         let (sender, events) = mpsc::channel(INBOX);
-        tracing::info!(id = %NodeId::from(config.signing.verifying_key()), epoch, pages = pages.len(), "joining the mesh");
+        tracing::info!(%id, epoch, pages = pages.len(), "joining the mesh");
         let engine = Engine::new(
             Moment::ZERO,
             Setup {
@@ -167,11 +167,10 @@ impl Task {
             dialled: HashMap::new(),
             side_tasks: JoinSet::new(),
             shown: 0,
-            saved: 0,
             saved_pages,
             last_save: start,
             show_took: Duration::ZERO,
-            saving: Arc::default(),
+            store: Arc::new(Mutex::new(store)),
         };
         task.show();
         Ok(task)
@@ -477,23 +476,28 @@ impl Task {
     fn save_if_due(&mut self) {
         let pages = self.engine.replica().pages().len();
         let wait = if pages == self.saved_pages { SAVE } else { SAVE_SOON };
-        if self.last_save.elapsed() < wait || self.saved == self.engine.version() {
+        if self.last_save.elapsed() < wait {
             return;
         }
         // A disk slower than the changes: when it is done, the newest state is written.
-        let Ok(turn) = self.saving.clone().try_lock_owned() else { return };
+        let Ok(mut store) = self.store.clone().try_lock_owned() else { return };
         self.last_save = Instant::now();
         self.saved_pages = pages;
-        self.saved = self.engine.version();
-        let (dir, pages) = (self.state_dir.clone(), self.pages());
-        self.side_tasks.spawn_blocking(move || {
-            save(&dir, &pages);
-            drop(turn);
-        });
+        let (puts, deletes) = self.unsaved(&mut store);
+        if !puts.is_empty() || !deletes.is_empty() || store.is_behind() {
+            self.side_tasks.spawn_blocking(move || save(&mut store, puts, deletes));
+        }
     }
 
-    fn pages(&self) -> Vec<Page> {
-        self.engine.replica().pages().iter().cloned().collect()
+    /// The pages to write and the keys to delete.
+    fn unsaved(&mut self, store: &mut Store) -> (Vec<Page>, Vec<Key>) {
+        let changed = self.engine.take_changed();
+        let replica = self.engine.replica();
+        if store.take_lost() {
+            return (replica.pages().iter().cloned().collect(), Vec::new());
+        }
+        let (held, gone): (Vec<Key>, Vec<Key>) = changed.into_iter().partition(|key| replica.page(key).is_some());
+        (held.iter().filter_map(|key| replica.page(key).cloned()).collect(), gone)
     }
 
     async fn leave(mut self, done: Option<oneshot::Sender<()>>) {
@@ -511,21 +515,34 @@ impl Task {
             }
             self.pump();
         }
-        let (dir, pages, saving) = (self.state_dir.clone(), self.pages(), self.saving.clone());
+        // A save that began before may take a while, but not its turn from the last one.
+        let mut store = self.store.clone().lock_owned().await;
+        let (puts, deletes) = self.unsaved(&mut store);
         // The sockets and the side tasks end here; whoever waits may bind the ports again soon.
         drop(self);
-        let turn = saving.lock_owned().await;
-        let _ = tokio::task::spawn_blocking(move || save(&dir, &pages)).await;
-        drop(turn);
+        let saved = tokio::task::spawn_blocking(move || {
+            save(&mut store, puts, deletes);
+            store.close();
+        });
+        let _ = saved.await;
         if let Some(done) = done {
             let _ = done.send(());
         }
     }
 }
 
-fn save(dir: &std::path::Path, pages: &[Page]) {
-    if let Err(error) = disk::save_pages(dir, pages) {
-        tracing::error!(%error, "the replica could not be written; a restart will ask the neighbours for everything");
+/// Says once that it cannot save, and once that it can again.
+fn save(store: &mut Store, puts: Vec<Page>, deletes: Vec<Key>) {
+    let failed_before = store.is_behind();
+    match store.save(puts, deletes) {
+        Ok(()) if failed_before => tracing::info!("the replica is saved again; nothing is lost"),
+        Ok(()) => {}
+        Err(error) if failed_before => tracing::debug!(%error, "the replica still cannot be saved"),
+        Err(error) => tracing::error!(
+            %error,
+            "the node goes on, and tries again with each save; should it stop before one succeeds, it will ask the \
+             neighbours for what is new"
+        ),
     }
 }
 
