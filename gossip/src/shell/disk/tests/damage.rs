@@ -19,7 +19,7 @@ fn survive(dir: &Path, what: &str) -> (Vec<Page>, Option<&'static str>) {
 
 /// A directory with this file as its replica.
 fn with(bytes: &[u8]) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     fs::write(dir.path().join("replica"), bytes).unwrap();
     dir
 }
@@ -75,15 +75,15 @@ fn other_things_in_its_place_are_put_aside() {
         assert_eq!(survive(dir.path(), "other bytes"), (Vec::new(), Some("damaged")));
         assert_eq!(fs::read(dir.path().join("replica.damaged")).unwrap(), bytes);
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     fs::create_dir_all(dir.path().join("replica/full")).unwrap();
     assert_eq!(survive(dir.path(), "a directory"), (Vec::new(), Some("damaged")));
     // Root reads whatever its mode is, but not this.
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     symlink("replica", dir.path().join("replica")).unwrap();
     assert_eq!(survive(dir.path(), "an unreadable file"), (Vec::new(), Some("damaged")));
     // A database, but not ours.
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     drop(redb::Database::create(dir.path().join("replica")).unwrap());
     assert_eq!(survive(dir.path(), "another database"), (Vec::new(), Some("damaged")));
 }

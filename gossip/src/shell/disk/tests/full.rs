@@ -118,7 +118,7 @@ fn a_save_that_found_no_room_harms_none_before() {
 fn a_node_starts_on_a_full_disk_and_keeps_what_is_there() {
     for (there, found_at_last) in [(true, 31), (false, 1)] {
         for left in 0.. {
-            let dir = if there { saved(pages(0..30, 1)) } else { tempfile::tempdir().unwrap() };
+            let dir = if there { saved(pages(0..30, 1)) } else { scratch() };
             let room = Arc::new(Mutex::new(Some(left)));
             let (mut store, Remembered { pages: found, .. }) = open_on(dir.path(), &room);
             let started = store.database.is_some();
@@ -163,7 +163,7 @@ fn a_small_tmpfs_fills_and_is_emptied() {
     if let Some(dir) = std::env::var_os(INSIDE) {
         return fill_and_empty(Path::new(&dir));
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let script = "mount -t tmpfs -o size=2m tmpfs \"$0\" || exit 77; exec \"$@\"";
     let inside = std::process::Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])

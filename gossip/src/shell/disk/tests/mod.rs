@@ -26,6 +26,11 @@ use crate::{
     page::{Key, Owner, Page, Slot, Table},
 };
 
+/// In memory where there is such a place: what is synced is a matter for the model in [`crash`], and takes long on a disk.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn signing() -> SigningKey {
     SigningKey::from_bytes(&[1; 32])
 }
@@ -61,7 +66,7 @@ fn versions(dir: &Path) -> BTreeMap<Key, u64> {
 
 /// A directory whose replica holds the given pages.
 fn saved(pages: Vec<Page>) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     open(dir.path()).0.save(pages, Vec::new()).unwrap();
     dir
 }
@@ -87,7 +92,7 @@ fn what_was_saved_comes_back_and_what_was_deleted_does_not() {
 
 #[test]
 fn a_missing_directory_is_an_error_before_anything_is_signed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     assert!(matches!(Store::open(&dir.path().join("gone"), wall(), me()), Err(MeshError::State { .. })));
 }
 
