@@ -180,6 +180,18 @@ async fn a_killed_node_that_returns_at_once_is_heard_too() {
     victim.kill();
 }
 
+/// With ports of its own, so that only the state is shared.
+#[tokio::test]
+async fn a_second_node_on_the_same_state_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Mesh::start(config(1, free_port(), &[], dir.path())).await.unwrap();
+    let error = Mesh::start(config(1, free_port(), &[], dir.path())).await.err().unwrap();
+    assert!(error.to_string().starts_with("another nigh uses the state in "), "{error}");
+    first.leave().await;
+    // Whoever heard that it left may start.
+    Mesh::start(config(1, free_port(), &[], dir.path())).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_taken_port_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();

@@ -22,7 +22,9 @@ use tokio::{
 };
 
 use super::{
-    Command, MeshConfig, MeshError, MeshView, disk::{self, Remembered, Store}, stream,
+    Command, MeshConfig, MeshError, MeshView,
+    disk::{self, Remembered, Store},
+    stream,
     swarm::{self, Behaviour, Transport},
 };
 use crate::{

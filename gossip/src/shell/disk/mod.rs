@@ -73,14 +73,8 @@ impl Store {
     fn open_with(dir: &Path, wall: SystemTime, me: NodeId, opener: Opener) -> Result<(Self, Remembered), MeshError> {
         let lock = lock(dir)?;
         let used = epoch::stored(dir)?;
-        let mut store = Self {
-            path: dir.join("replica"),
-            opener,
-            database: None,
-            unsaved: BTreeMap::new(),
-            lost: false,
-            lock,
-        };
+        let mut store =
+            Self { path: dir.join("replica"), opener, database: None, unsaved: BTreeMap::new(), lost: false, lock };
         let pages = match store.open_database(Database::load) {
             Ok(loaded) => store.verified(loaded),
             Err(Trouble::InUse) => return Err(MeshError::InUse { path: store.path }),

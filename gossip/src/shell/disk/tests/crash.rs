@@ -18,7 +18,8 @@ use super::*;
 /// What each save of a run brings, as a function of its number; the page of slot 0 says which was the last.
 fn changes(save: u64) -> (Vec<Page>, Vec<Key>) {
     let mut rng = ChaCha8Rng::seed_from_u64(save);
-    let puts: std::collections::BTreeSet<u32> = (0..rng.random_range(0..40)).map(|_| rng.random_range(1..200)).collect();
+    let puts: std::collections::BTreeSet<u32> =
+        (0..rng.random_range(0..40)).map(|_| rng.random_range(1..200)).collect();
     let deletes = (0..rng.random_range(0..20)).map(|_| rng.random_range(1..200)).filter(|slot| !puts.contains(slot));
     let deletes = deletes.map(key).collect();
     (puts.into_iter().chain([0]).map(|slot| page(slot, save)).collect(), deletes)

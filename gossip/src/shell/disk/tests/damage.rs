@@ -9,7 +9,9 @@ const META: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("m
 /// Opens what stands there now, and shows that it serves again. Gives the pages found, and where the file went.
 fn survive(dir: &Path, what: &str) -> (Vec<Page>, Option<&'static str>) {
     let (mut store, Remembered { pages: found, .. }) = open(dir);
-    let aside = ["damaged", "newer"].into_iter().find(|aside| fs::symlink_metadata(dir.join(format!("replica.{aside}"))).is_ok());
+    let aside = ["damaged", "newer"]
+        .into_iter()
+        .find(|aside| fs::symlink_metadata(dir.join(format!("replica.{aside}"))).is_ok());
     store.save(pages(50..52, 1), Vec::new()).unwrap_or_else(|error| panic!("{what}: {error}"));
     drop(store);
     let after = versions(dir);

@@ -25,7 +25,11 @@ fn measure() {
         let (n, start, written) = (puts.len(), Instant::now(), count("io", "write_bytes"));
         store.save(puts, Vec::new()).unwrap();
         let (took, wrote) = (start.elapsed(), count("io", "write_bytes") - written);
-        eprintln!("{what}: {n} pages in {took:.1?}, {} KB written, RSS {} MB", wrote / 1000, count("status", "VmRSS") / 1000);
+        eprintln!(
+            "{what}: {n} pages in {took:.1?}, {} KB written, RSS {} MB",
+            wrote / 1000,
+            count("status", "VmRSS") / 1000
+        );
     };
     eprintln!("{ALL} pages of {} bytes, RSS {} MB", bytes / all.len(), count("status", "VmRSS") / 1000);
     timed("first save", all);
@@ -42,7 +46,11 @@ fn measure() {
         let with = count("status", "VmRSS");
         drop(pages);
         drop(store);
-        eprintln!("open, check and load: {took:.1?}, RSS {} MB before, {} MB with all pages", before / 1000, with / 1000);
+        eprintln!(
+            "open, check and load: {took:.1?}, RSS {} MB before, {} MB with all pages",
+            before / 1000,
+            with / 1000
+        );
     }
     let mut store = open(dir.path()).0;
     store.database = None;

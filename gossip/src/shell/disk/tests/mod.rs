@@ -142,7 +142,8 @@ fn a_page_that_does_not_verify_is_dropped_alone() {
         table.insert(b"no key".as_slice(), b"no page".as_slice()).unwrap();
         table.insert(b"long".as_slice(), vec![0; 1 << 20].as_slice()).unwrap();
     });
-    let expected: BTreeMap<Key, u64> = (0..600).filter(|slot| ![3, 4].contains(slot)).map(|slot| (key(slot), 1)).collect();
+    let expected: BTreeMap<Key, u64> =
+        (0..600).filter(|slot| ![3, 4].contains(slot)).map(|slot| (key(slot), 1)).collect();
     assert_eq!(versions(dir.path()), expected);
     let database = redb::Database::open(dir.path().join("replica")).unwrap();
     let table = database.begin_read().unwrap().open_table(PAGES).unwrap();

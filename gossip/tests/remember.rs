@@ -1,0 +1,74 @@
+//! What a member asks to have written to disk: what changed, and nothing else.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use ed25519_dalek::SigningKey;
+use nigh_gossip::{
+    Key, Moment, NodeId, Owner, Page, Slot, Table,
+    engine::{Action, Engine, Setup},
+};
+
+const ROWS: Table = Table(16);
+
+fn signing(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&[n; 32])
+}
+
+fn key(n: u8, table: Table, slot: u32) -> Key {
+    Key { owner: Owner::Node(signing(n).verifying_key().into()), table, slot: Slot::page(slot) }
+}
+
+fn engine(epoch: u64, pages: Vec<Page>) -> Engine {
+    let operators = vec![NodeId::from(signing(9).verifying_key())];
+    let (addresses, bootstrap) = (vec![], vec![]);
+    Engine::new(Moment::ZERO, Setup { signing: signing(1), operators, epoch, addresses, bootstrap, pages, seed: 1 })
+}
+
+/// What the shell has on disk after it has done as asked.
+fn save(engine: &mut Engine, disk: &mut Vec<Page>) -> BTreeSet<Key> {
+    let changed = engine.take_changed();
+    disk.retain(|page| !changed.contains(&page.key()));
+    disk.extend(changed.iter().filter_map(|key| engine.replica().page(key).cloned()));
+    disk.sort_unstable_by_key(Page::key);
+    assert!(disk.iter().eq(engine.replica().pages()));
+    changed
+}
+
+#[test]
+fn what_changed_is_asked_for_once() {
+    let mut disk = Vec::new();
+    let mut engine = engine(5, Vec::new());
+    assert!(save(&mut engine, &mut disk).contains(&key(1, Table::MEMBER, 0)));
+    assert_eq!(engine.take_changed(), BTreeSet::new());
+    engine.publish(Moment::ZERO, ROWS, Slot::page(3), vec![1]);
+    engine.publish(Moment::ZERO, ROWS, Slot::page(3), vec![1]);
+    let operator = signing(9);
+    let record = Key { owner: Owner::Operators, table: Table(40), slot: Slot::page(1) };
+    engine.submit(Moment::ZERO, Page::sign(&operator, record, 1, 1, vec![2])).unwrap();
+    assert_eq!(save(&mut engine, &mut disk), BTreeSet::from([key(1, ROWS, 3), record]));
+}
+
+#[test]
+fn what_was_remembered_is_not_written_again_and_what_may_not_be_held_is_deleted() {
+    let other = |slot| Page::sign(&signing(2), key(2, ROWS, slot), 1, 1, vec![7]);
+    let stranger = Key { owner: Owner::Operators, table: ROWS, slot: Slot::page(0) };
+    let mut disk = vec![other(0), other(1), Page::sign(&signing(3), stranger, 1, 1, vec![7])];
+    disk.extend([4, 5].map(|slot| Page::sign(&signing(1), key(1, ROWS, slot), 3, 1, vec![7])));
+    let mut engine = engine(5, disk.clone());
+    let own: BTreeSet<Key> = [Table::MEMBER, Table::WATCH].map(|table| key(1, table, 0)).into();
+    let changed = save(&mut engine, &mut disk);
+    assert_eq!(changed.iter().copied().filter(|key| !own.contains(key)).collect::<Vec<_>>(), [stranger]);
+    assert!(disk.contains(&other(0)) && engine.poll_action().is_none());
+}
+
+/// The shell starts above remembered pages (so this does not happen); the engine would notice by itself.
+#[test]
+fn a_start_below_its_own_remembered_pages_goes_above_them() {
+    let mut disk = vec![Page::sign(&signing(1), key(1, Table::MEMBER, 0), 70, 9, vec![7])];
+    let mut engine = engine(5, disk.clone());
+    assert_eq!(engine.poll_action(), Some(Action::RememberEpoch(71)));
+    assert!(save(&mut engine, &mut disk).contains(&key(1, Table::MEMBER, 0)));
+    assert_eq!(engine.replica().stamp(&key(1, Table::MEMBER, 0)).unwrap().major, 71);
+}
