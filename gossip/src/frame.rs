@@ -102,6 +102,12 @@ impl Frame {
     }
 }
 
+impl From<Page> for Frame {
+    fn from(page: Page) -> Self {
+        Self::whole(page)
+    }
+}
+
 /// Equal when they carry the same page in the same way.
 impl PartialEq for Frame {
     fn eq(&self, other: &Self) -> bool {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use nigh_gossip::{
-    Key, MAX_BODY, Moment, NodeId, Owner, Page, Slot, Table, codec,
-    engine::{Action, Engine, Setup, TICK},
+    Certificate, Key, MAX_BODY, Moment, NodeId, Owner, Page, Slot, Table, codec,
+    engine::{Action, Engine, Setup, Shared, TICK},
+    frame::Frame,
     member::{Member, round_trips},
     message::{Beat, Message},
     verdict::Verdict,
@@ -23,15 +24,30 @@ fn id(n: u64) -> NodeId {
     key(n).verifying_key().into()
 }
 
+fn operator() -> SigningKey {
+    key(u64::MAX)
+}
+
+fn certificate(n: u64) -> Page {
+    Certificate { node: id(n), name: format!("n{n}"), serial: n, prefixes: vec![], not_after: u64::MAX }.sign(
+        &operator(),
+        1,
+        0,
+    )
+}
+
+/// A member among the nodes 0 to 99.
 fn engine(n: u64, epoch: u64) -> Engine {
     let setup = Setup {
         signing: key(n),
-        operators: vec![],
+        operators: vec![operator().verifying_key().into()],
+        certificate: None,
         epoch,
         addresses: vec![],
         bootstrap: vec![],
-        pages: vec![],
+        pages: (0..100).map(certificate).collect(),
         seed: n,
+        shared: Shared::default(),
     };
     Engine::new(Moment::ZERO, setup)
 }
@@ -42,7 +58,15 @@ fn page(n: u64, table: Table, slot: u32, major: u64, body: Vec<u8>) -> Page {
 }
 
 fn member(incarnation: u64, left: bool) -> Vec<u8> {
-    codec::encode(&Member { incarnation, addresses: vec![], left })
+    codec::encode(&Member { incarnation, addresses: vec![], left, boot: 7 })
+}
+
+fn news(pages: impl IntoIterator<Item = Page>) -> Message {
+    Message::News(pages.into_iter().map(Frame::from).collect())
+}
+
+fn told(engine: &Engine, n: u64) -> Member {
+    engine.members().find(|(member, ..)| *member == id(n)).unwrap().1.clone()
 }
 
 /// What `from` has to say to `to` now, and back, until both are silent.
@@ -63,14 +87,15 @@ fn a_bootstrap_peer_with_hundreds_of_links_publishes_the_nearest() {
     let mut engine = engine(0, 1);
     let mut now = Moment::ZERO;
     for n in 1..=400 {
+        engine.submit(now, certificate(n)).unwrap();
         engine.handle_link_up(now, id(n));
     }
-    for _ in 0..20 {
+    for _ in 0..80 {
         now = now + TICK;
         for n in 1..=400 {
             // Peer n is n milliseconds away.
             if let Some(held) = now.0.checked_sub(n * 1000) {
-                let beat = Beat { clock: 1, echo: Some((0, held)) };
+                let beat = Beat { clock: 1, echo: Some((0, held)), probe: false };
                 engine.handle_message(now, id(n), Message::Beat(beat));
             }
         }
@@ -88,12 +113,12 @@ fn a_bootstrap_peer_with_hundreds_of_links_publishes_the_nearest() {
 fn a_goodbye_of_a_forgotten_life_does_not_outlive_the_jump_over_it() {
     let mut engine = engine(0, 5);
     let goodbye = page(0, Table::MEMBER, 0, 9, member(9 << 16, true));
-    engine.handle_message(Moment::ZERO, id(1), Message::Pages(vec![goodbye]));
+    engine.handle_message(Moment::ZERO, id(1), news([goodbye]));
     let at = Key { owner: Owner::Node(id(0)), table: Table::MEMBER, slot: Slot::page(0) };
     let (_, published) = Member::read(engine.replica().get(&at).unwrap()).unwrap();
-    assert_eq!(engine.members()[&id(0)], published, "what is derived is what is held");
+    assert_eq!(told(&engine, 0), published, "what is derived is what is held");
     assert!(!published.left && published.incarnation >= 10 << 16);
-    assert_eq!(engine.verdicts()[&id(0)], Verdict::Alive);
+    assert_eq!(engine.verdict(id(0)), Verdict::Alive);
 }
 
 #[test]
@@ -104,7 +129,7 @@ fn two_processes_with_one_key_do_not_chase_each_other() {
         // The other one is always above, within ten seconds.
         let now = Moment(n * 10_000);
         let other = page(0, Table(16), 0, 10_000 + n, vec![1]);
-        engine.handle_message(now, id(1), Message::Pages(vec![other]));
+        engine.handle_message(now, id(1), news([other]));
         engine.handle_timeout(now);
         epochs += std::iter::from_fn(|| engine.poll_action())
             .filter(|action| matches!(action, Action::RememberEpoch(_)))
@@ -125,8 +150,8 @@ fn there_is_one_member_page_whatever_the_order() {
     let second = page(7, Table::MEMBER, 1, 1, member(2, true));
     let told = |pages: [&Page; 2]| {
         let mut engine = engine(0, 1);
-        engine.handle_message(Moment::ZERO, id(1), Message::Pages(pages.map(Clone::clone).to_vec()));
-        (engine.replica().pages().cloned().collect::<Vec<_>>(), engine.members()[&id(7)].clone())
+        engine.handle_message(Moment::ZERO, id(1), news(pages.map(Clone::clone)));
+        (engine.replica().pages().iter().cloned().collect::<Vec<_>>(), self::told(&engine, 7))
     };
     assert_eq!(told([&first, &second]), told([&second, &first]));
 }
@@ -138,7 +163,7 @@ fn a_flood_of_digests_is_answered_a_few_times_a_second() {
     let mut answers = 0;
     for n in 0..1000 {
         let now = Moment(n * 1000);
-        engine.handle_message(now, id(1), Message::Root { salt: n, root: [0; 16] });
+        engine.handle_message(now, id(1), Message::Root { salt: n % 2, root: [0; 16] });
         while let Some(message) = engine.poll_transmit(now, id(1)) {
             answers += usize::from(matches!(message, Message::Buckets { .. }));
         }
@@ -152,8 +177,8 @@ fn buckets_that_can_never_agree_do_not_starve_the_others() {
     let [mut a, mut b] = [engine(0, 1), engine(1, 1)];
     for liar in 10..14 {
         for (engine, slots) in [(&mut a, 0..1024), (&mut b, 1024..2048)] {
-            let pages = slots.map(|slot| page(liar, Table(16), slot, 1, vec![])).collect();
-            engine.handle_message(Moment::ZERO, id(99), Message::Pages(pages));
+            let pages = slots.map(|slot| page(liar, Table(16), slot, 1, vec![]));
+            engine.handle_message(Moment::ZERO, id(99), news(pages));
         }
     }
     // Honest pages in every part of the digest; nobody is linked yet, so only repair can bring them over.
@@ -164,7 +189,7 @@ fn buckets_that_can_never_agree_do_not_starve_the_others() {
     a.handle_link_up(now, id(1));
     b.handle_link_up(now, id(0));
     let missing =
-        |b: &Engine| 200 - b.replica().of(Owner::Node(id(0))).filter(|page| page.key().table == Table(16)).count();
+        |b: &Engine| 200 - b.replica().pages().of(Owner::Node(id(0))).filter(|page| page.key().table == Table(16)).count();
     for _ in 0..200 {
         now = now + TICK;
         a.handle_timeout(now);

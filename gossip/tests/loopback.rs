@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use ed25519_dalek::SigningKey;
-use nigh_gossip::{Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table, verdict::Verdict};
+use nigh_gossip::{Certificate, Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table, verdict::Verdict};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -29,11 +29,17 @@ fn config(n: u8, at: SocketAddr, bootstrap: &[SocketAddr], dir: &Path) -> MeshCo
     MeshConfig {
         signing: SigningKey::from_bytes(&[n; 32]),
         mesh: operator().verifying_key().into(),
+        certificate: Some(certificate(n)),
         listen: vec![at],
         advertise: vec![at.to_string()],
         bootstrap: bootstrap.iter().map(ToString::to_string).collect(),
         state_dir: dir.to_path_buf(),
     }
+}
+
+fn certificate(n: u8) -> Page {
+    let name = format!("n{n}");
+    Certificate { node: id(n), name, serial: n.into(), prefixes: vec![], not_after: u64::MAX }.sign(&operator(), 1, 0)
 }
 
 fn id(n: u8) -> NodeId {
@@ -82,7 +88,7 @@ async fn three_nodes_join_by_any_bootstrap_peer_spread_and_leave() {
     let own = Key { owner: Owner::Node(id(2)), table: Table(16), slot: Slot::page(0) };
     for mesh in [&one, &two, &three] {
         until(mesh, "both pages", |view| {
-            view.pages.get(&key).is_some_and(|page| page.body() == b"www") && view.pages.contains_key(&own)
+            view.pages.get(&key).is_some_and(|page| page.body() == b"www") && view.pages.get(&own).is_some()
         })
         .await;
     }
@@ -95,6 +101,43 @@ async fn three_nodes_join_by_any_bootstrap_peer_spread_and_leave() {
     let two = start_again(|| config(2, b, &[], dirs[1].path())).await;
     until(&two, "three is linked again", |view| view.members.get(&id(3)).is_some_and(|member| member.linked)).await;
     until(&three, "two is alive again", |view| view.members[&id(2)].verdict == Verdict::Alive).await;
+}
+
+/// It knows the mesh and an address, and that is not enough; the operator's word is, through any member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_gets_nothing_until_it_is_admitted_and_the_revoked_nothing_more() {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let [a, b, c] = [free_port(), free_port(), free_port()];
+    let one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
+    let two = Mesh::start(config(2, b, &[a], dirs[1].path())).await.unwrap();
+    until(&two, "a link", |view| view.members.get(&id(1)).is_some_and(|member| member.linked)).await;
+    let stranger = MeshConfig { certificate: None, ..config(3, c, &[a, b], dirs[2].path()) };
+    let three = Mesh::start(stranger).await.unwrap();
+    three.publish(Table(16), Slot::page(0), b"mine".to_vec()).await.unwrap();
+    let page = Key { owner: Owner::Node(id(3)), table: Table(16), slot: Slot::page(0) };
+    // Linked, heard and turned away: that takes three seconds, so by then it would have had whatever it can get.
+    let unseen = tokio::time::timeout(Duration::from_secs(4), until(&one, "never", |view| {
+        view.pages.get(&page).is_some() || view.members.contains_key(&id(3))
+    }));
+    assert!(unseen.await.is_err(), "a stranger's page was stored");
+    let view = three.view().borrow().clone();
+    assert!(!view.is_admitted() && view.members.keys().all(|member| *member == id(3)), "{:?}", view.members);
+
+    assert!(two.submit(vec![certificate(3)]).await.unwrap()[0].is_ok());
+    until(&one, "the page of the new member", |view| view.pages.get(&page).is_some()).await;
+    until(&three, "its certificate", MeshView::is_admitted).await;
+
+    let end = nigh_gossip::admission::revoke(&operator(), id(3), 2, 0);
+    assert!(one.submit(vec![end]).await.unwrap()[0].is_ok());
+    for mesh in [&one, &two] {
+        until(mesh, "no trace of the revoked", |view| {
+            view.pages.of(Owner::Node(id(3))).next().is_none() && !view.members.contains_key(&id(3))
+        })
+        .await;
+    }
+    until(&three, "no link is left", |view| view.members.values().all(|member| !member.linked)).await;
+    assert!(one.submit(vec![certificate(3)]).await.unwrap()[0].is_ok(), "old news, and void");
+    assert!(!one.view().borrow().certificates.contains_key(&id(3)));
 }
 
 /// A host whose UDP is filtered: TCP to the address that it gives out is carried to the node, QUIC finds nobody.

@@ -207,7 +207,7 @@ impl Database {
         for (key, page) in changes {
             let key = codec::encode(key);
             match page {
-                Some(page) => table.insert(key.as_slice(), page.to_bytes())?,
+                Some(page) => table.insert(key.as_slice(), page.to_bytes().as_slice())?,
                 None => table.remove(key.as_slice())?,
             };
         }

@@ -138,7 +138,7 @@ fn a_page_that_does_not_verify_is_dropped_alone() {
         let mut forged = page(3, 2).to_bytes().to_vec();
         *forged.last_mut().unwrap() ^= 1;
         table.insert(codec::encode(&key(3)).as_slice(), forged.as_slice()).unwrap();
-        table.insert(codec::encode(&key(4)).as_slice(), page(5, 9).to_bytes()).unwrap();
+        table.insert(codec::encode(&key(4)).as_slice(), page(5, 9).to_bytes().as_slice()).unwrap();
         table.insert(b"no key".as_slice(), b"no page".as_slice()).unwrap();
         table.insert(b"long".as_slice(), vec![0; 1 << 20].as_slice()).unwrap();
     });
