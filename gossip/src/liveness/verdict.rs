@@ -9,16 +9,17 @@
 //!
 //! **The cut-off.** In a small part of a split mesh, or after a disaster, most of a member's watchers are out of reach.
 //! Their last rows still stand and say nothing, so they would be counted as voices for life, the common quorum would
-//! never be met, and the part would go on referring its users to nodes that nobody there can hear. A node that misses
-//! many itself ([`Hearing`]) therefore leaves out of the vote all that are silent themselves: those that it misses, and
-//! those that it does not watch and somebody accuses. Half of the voices that are left convict; a single one does only
-//! if it is my own, or the only one left.
+//! never be met, and the part would go on referring its users to nodes that nobody there can hear. So a node that
+//! misses a quarter of those that it watches while most of the mesh stands accused, or three quarters whatever others
+//! say ([`Hearing`]), leaves out of the vote the watchers that are silent themselves: those that it misses, and those
+//! that it does not watch and somebody accuses. Half of the voices that are left convict, and at least two of them,
+//! unless it misses the accused itself.
 //!
-//! **Invariant:** one liar kills nobody, cut off or not. Whom it alone accuses has one voice against it. Its word
-//! against a watcher does not count in its own case, so every live watcher that nobody else accuses keeps its voice;
-//! one such watcher (I, if I watch) makes two voices, and one of two is not enough unless it is mine.
+//! **Invariant:** one liar kills nobody, cut off or not, however many are dead, as long as its victim has another live
+//! watcher: whom it alone accuses has one voice against it, and I do not miss it.
 //!
-//! Rejected: "when more than half of all stand accused, one accusation convicts": one liar can accuse everybody.
+//! Rejected: "when more than half of all stand accused, one accusation convicts": one liar can accuse everybody, and
+//! in a mesh of five one dead node is a quarter.
 
 use std::collections::BTreeMap;
 
@@ -125,11 +126,8 @@ pub(crate) fn judge(
         Hearing::Hardly => true,
     };
     let verdicts = if cut_off {
-        let alone = hearing == Hearing::Hardly;
         court.fixpoint(start, |case, watchers| {
-            case.meets_quorum(watchers)
-                || court.voices_convict(case, watchers)
-                || alone && court.eyes_convict(case, watchers)
+            case.meets_quorum(watchers) || court.voices_convict(case, watchers, hearing)
         })
     } else {
         common
@@ -244,41 +242,32 @@ impl<'a> Court<'a> {
         self.cases().filter(silent).count() * 2 > others
     }
 
-    /// Whether those who have a voice from here convict: the watchers that are not silent themselves, and I.
-    fn voices_convict(&self, case: &Case<'_>, watchers: &[Seat]) -> bool {
+    /// Whether half of those who have a voice from here accuse, and of these at least one other or I.
+    fn voices_convict(&self, case: &Case<'_>, watchers: &[Seat], hearing: Hearing) -> bool {
         let i_miss_it = case.is_accused_by(self.me);
         let me = (i_miss_it && !watchers.contains(&self.me)).then_some(self.me);
-        let watchers = || watchers.iter().copied().chain(me);
-        let mut against = watchers().filter(|by| case.is_accused_by(*by) && !self.is_silent(*by, None));
-        let alone = match (against.next(), against.next()) {
-            (only, None) => only,
-            _ => None,
-        };
-        let voices = watchers().filter(|by| !self.is_silent(*by, alone));
-        let (all, against) =
-            voices.fold((0, 0), |(all, against), by| (all + 1, against + usize::from(case.is_accused_by(by))));
-        against * 2 >= all && (against >= 2 || (against == 1 && (i_miss_it || all == 1)))
+        let (mut all, mut against) = (0, 0);
+        for watcher in watchers.iter().copied().chain(me) {
+            let accuses = case.is_accused_by(watcher);
+            if self.has_voice(watcher, accuses, hearing) {
+                all += 1;
+                against += usize::from(accuses);
+            }
+        }
+        against * 2 >= all && against >= if i_miss_it { 1 } else { 2 }
     }
 
-    /// Whether those whom I know to live convict. Where three of four are silent to me, a watcher of whom I know nothing
-    /// is no voice for life either; so each of two accusers, or my own eyes, stand against those that I hear.
-    fn eyes_convict(&self, case: &Case<'_>, watchers: &[Seat]) -> bool {
-        let i_miss_it = case.is_accused_by(self.me);
-        let heard = |seat: &Seat| !self.case(*seat).is_accused_by(self.me);
-        let known = watchers.iter().filter(|by| **by != self.me && heard(by));
-        let (against, silent): (Vec<Seat>, Vec<Seat>) = known.partition(|by| case.is_accused_by(**by));
-        let against = against.len() + usize::from(i_miss_it);
-        let vouching = silent.into_iter().filter(|by| self.is_mine(*by)).count()
-            + usize::from(!i_miss_it && self.is_mine(case.accused));
-        against >= vouching && (i_miss_it || against >= 2)
-    }
-
-    /// Whether a watcher is itself missed by me, or by anybody but `except` if I do not watch it.
-    fn is_silent(&self, watcher: Seat, except: Option<Seat>) -> bool {
-        let case = self.case(watcher);
-        watcher != self.me
-            && (case.is_accused_by(self.me)
-                || !self.is_mine(watcher) && case.by.iter().any(|(_, by)| Some(*by) != except))
+    /// Whether a watcher speaks from where I am. Of those that I watch I know it. Another's word for death counts
+    /// unless two doubt it (a single liar must not silence the accusers); its silence may be that of one who is gone,
+    /// so one doubt is enough, and none is needed where hardly anybody is heard.
+    fn has_voice(&self, watcher: Seat, accuses: bool, hearing: Hearing) -> bool {
+        let doubts = self.case(watcher);
+        match watcher {
+            _ if watcher == self.me => true,
+            _ if self.is_mine(watcher) || doubts.is_accused_by(self.me) => !doubts.is_accused_by(self.me),
+            _ if accuses => doubts.by.len() < 2,
+            _ => doubts.by.is_empty() && hearing != Hearing::Hardly,
+        }
     }
 
     fn is_mine(&self, seat: Seat) -> bool {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::roster::tests::roster;
 
+#[derive(Clone)]
 struct Mesh {
     roster: Roster,
     standing: Vec<Standing>,
@@ -157,7 +158,9 @@ fn both_sides_of_a_small_mesh_hold_the_other_for_dead() {
 
 /// What the near side of a split holds after each round of observation: all look, all judge, all look past the dead.
 /// Says which share of the far side the near nodes hold for dead, on average; fails if one of their own is among them.
-fn split(n: usize, near: usize, seed: u64, rounds: usize) -> Vec<f64> {
+///
+/// With a `liar`, the first near node accuses everyone near, and nobody else; its own opinion is not asked for.
+fn split(n: usize, near: usize, seed: u64, rounds: usize, liar: bool) -> Vec<f64> {
     let mut mesh = Mesh::with_seed(n, seed); // ids are hashes: the first seats are as good as any others
     let mut verdicts = vec![vec![Verdict::Alive; n]; near];
     let mut shares = vec![];
@@ -169,13 +172,15 @@ fn split(n: usize, near: usize, seed: u64, rounds: usize) -> Vec<f64> {
             let watched = mesh.roster.watched_by(mesh.seat(by), live);
             let missed: Vec<usize> = watched.iter().map(|seat| seat.index()).filter(|seat| *seat >= near).collect();
             hearing.push(Hearing::of(missed.len(), watched.len()));
-            missed.into_iter().for_each(|seat| mesh.accuse(by, seat));
+            let said = if liar && by == 0 { (0..near).collect() } else { missed };
+            said.into_iter().for_each(|seat| mesh.accuse(by, seat));
         }
         verdicts = (0..near).map(|me| mesh.judge(me, hearing[me]).verdicts).collect();
+        let honest = &verdicts[usize::from(liar)..];
         let dead = |verdicts: &[Verdict]| verdicts.iter().filter(|verdict| **verdict == Verdict::Dead).count();
-        assert_eq!(verdicts.iter().map(|verdicts| dead(&verdicts[..near])).sum::<usize>(), 0, "{near} of {n}, {seed}");
-        let found: usize = verdicts.iter().map(|verdicts| dead(verdicts)).sum();
-        shares.push(found as f64 / (near * (n - near)) as f64);
+        assert_eq!(honest.iter().map(|verdicts| dead(&verdicts[..near])).sum::<usize>(), 0, "{near} of {n}, {seed}");
+        let found: usize = honest.iter().map(|verdicts| dead(verdicts)).sum();
+        shares.push(found as f64 / (honest.len() * (n - near)) as f64);
     }
     shares
 }
@@ -183,24 +188,33 @@ fn split(n: usize, near: usize, seed: u64, rounds: usize) -> Vec<f64> {
 #[test]
 fn a_minority_holds_the_other_side_for_dead_as_the_majority_does() {
     // The share found at the first look, and after how many looks all are found.
-    for (near, first, all) in [(20, 0.5, 4), (30, 0.8, 3), (45, 0.95, 2), (50, 0.9, 2), (55, 0.7, 3), (70, 0.9, 2)] {
-        let runs: Vec<Vec<f64>> = (0..5).map(|seed| split(100, near, seed, all)).collect();
+    for (near, first, all) in [(20, 0.5, 4), (30, 0.75, 3), (45, 0.9, 2), (50, 0.9, 2), (55, 0.7, 3), (70, 0.9, 2)] {
+        let runs: Vec<Vec<f64>> = (0..5).map(|seed| split(100, near, seed, all, false)).collect();
         let mean = |round: usize| runs.iter().map(|run| run[round]).sum::<f64>() / 5.0;
         assert!(mean(0) > first && mean(all - 1) > 0.999, "{near} of 100: {runs:?}");
     }
 }
 
 #[test]
+fn one_liar_in_a_minority_neither_kills_its_own_side_nor_keeps_the_other_alive() {
+    for (n, near) in [(9, 4), (100, 30), (100, 45)] {
+        let (found, honestly) = (split(n, near, 3, 4, true), split(n, near, 3, 4, false));
+        assert!(found.last() > Some(&0.99), "{near} of {n}: {found:?}");
+        assert!(found[0] > honestly[0] - 0.1, "{near} of {n}: {found:?}, without the liar {honestly:?}");
+    }
+}
+
+#[test]
 fn few_survivors_find_out_ring_by_ring() {
     for (n, near, rounds) in [(40, 1, 8), (100, 5, 12), (200, 20, 12)] {
-        let found = split(n, near, 2, rounds);
+        let found = split(n, near, 2, rounds, false);
         assert!(found.is_sorted() && found.last() > Some(&0.95), "{near} of {n}: {found:?}");
     }
 }
 
 /// A liar may write anything; the honest accuse those of the dead whom they watch.
-fn lied(n: usize, seed: u64, dead: &BTreeSet<usize>, lies: &[(usize, Vec<usize>)]) -> Mesh {
-    let mut mesh = Mesh::with_seed(n, seed);
+fn lied(quiet: &Mesh, dead: &BTreeSet<usize>, lies: &[(usize, Vec<usize>)]) -> Mesh {
+    let mut mesh = quiet.clone();
     let silent = dead.iter().copied().chain(lies.iter().map(|(liar, _)| *liar)).collect();
     mesh.observe(|_, accused| !dead.contains(&accused), &silent);
     for (liar, accused) in lies {
@@ -222,13 +236,14 @@ fn one_liar_beside_one_dead_kills_nobody_in_any_small_mesh() {
         // All that the liar can say in a mesh of up to ten; beyond, each prefix, suffix and every other one.
         let lies = |bits: u32| (0..n).filter(|seat| *seat != liar && bits >> seat & 1 == 1).collect::<Vec<usize>>();
         let all = (1_u32 << n) - 1;
+        let quiet = Mesh::new(n);
         let patterns: Vec<u32> = match n {
             ..=10 => (0..=all).collect(),
             _ => (0..n).flat_map(|i| [all >> i, all << i, 0x5555_5555 << i, all & !(1 << i)]).collect(),
         };
         for bits in patterns {
             let dead = BTreeSet::from([gone]);
-            let mesh = lied(n, 1, &dead, &[(liar, lies(bits))]);
+            let mesh = lied(&quiet, &dead, &[(liar, lies(bits))]);
             for me in 2..n.min(5) {
                 assert_eq!(killed(&mesh, me, &dead), [], "{n} nodes, lies {bits:b}");
             }
@@ -245,7 +260,7 @@ proptest! {
     ) {
         let dead: BTreeSet<usize> = (1..n * percent / 100).collect();
         let said = |seat: &usize| *seat != 0 && seed.rotate_left(u32::try_from(*seat).unwrap()) % 4 >= share;
-        let mut mesh = lied(n, seed, &dead, &[(0, (0..n).filter(said).take(MAX_ACCUSED).collect())]);
+        let mut mesh = lied(&Mesh::with_seed(n, seed), &dead, &[(0, (0..n).filter(said).take(MAX_ACCUSED).collect())]);
         for me in (dead.len() + 1..n).step_by(3) {
             prop_assert_eq!(killed(&mesh, me, &dead), Vec::<usize>::new());
         }
@@ -313,9 +328,9 @@ fn plainly(mesh: &Mesh) -> Vec<Verdict> {
 #[test]
 fn three_lying_observers_of_eight_cannot_kill_a_live_node_nor_keep_a_dead_one_alive() {
     for (n, seed) in [(17_usize, 1), (40, 2), (100, 3), (400, 4)] {
-        let mut tried = 0;
+        let (quiet, mut tried) = (Mesh::with_seed(n, seed), 0);
         for victim in (0..n).step_by(n.div_ceil(25)) {
-            let watchers = roster(n, seed).watchers(Mesh::with_seed(n, seed).seat(victim), |_| true);
+            let watchers = quiet.roster.watchers(quiet.seat(victim), |_| true);
             let watchers: Vec<usize> = watchers.into_iter().map(Seat::index).collect();
             if watchers.len() < 7 {
                 continue; // Where one node stands before another on several rings, its voice is still one.
@@ -328,7 +343,7 @@ fn three_lying_observers_of_eight_cannot_kill_a_live_node_nor_keep_a_dead_one_al
                 let others: Vec<usize> = rest.iter().copied().filter(|seat| *seat != victim).collect();
                 let (alive, gone) = (BTreeSet::new(), BTreeSet::from([victim]));
                 for (dead, said) in [(&alive, &rest), (&alive, &vec![victim]), (&gone, &others), (&gone, &vec![])] {
-                    let mesh = lied(n, seed, dead, &liars.iter().map(|liar| (*liar, said.clone())).collect::<Vec<_>>());
+                    let mesh = lied(&quiet, dead, &liars.iter().map(|liar| (*liar, said.clone())).collect::<Vec<_>>());
                     let judgement = mesh.judge(judge, mesh.hearing(judge));
                     assert!(!judgement.cut_off);
                     assert_eq!(judgement.verdicts[victim] == Verdict::Dead, dead.contains(&victim), "{liars:?} of {n}");
@@ -337,6 +352,15 @@ fn three_lying_observers_of_eight_cannot_kill_a_live_node_nor_keep_a_dead_one_al
         }
         assert!(tried >= 10, "{tried} victims of {n}");
     }
+}
+
+#[test]
+fn liars_cannot_persuade_one_that_hears_most_that_it_is_cut_off() {
+    let dead = BTreeSet::from([0, 1]);
+    let lies: Vec<(usize, Vec<usize>)> = (2..4).map(|liar| (liar, (0..9).collect())).collect();
+    let mesh = lied(&Mesh::new(9), &dead, &lies);
+    assert_eq!(mesh.hearing(8), Hearing::Little);
+    assert!(!mesh.judge(8, Hearing::Little).cut_off, "everybody stands accused, and I hear six of eight");
 }
 
 /// `cargo test --release -p nigh-gossip --lib liveness -- --ignored --nocapture`
