@@ -23,7 +23,7 @@ use std::{hint::black_box, rc::Rc, time::Duration};
 
 use crdts::CvRDT;
 use ed25519_dalek::{Signer, SigningKey};
-use nigh_gossip::{Accepted, Key, Owner, Page, Replica, Slot, Table, message::Message};
+use nigh_gossip::{Accepted, Certificate, Key, Owner, Page, Replica, Slot, Table, frame::Frame, message::Message};
 use nix::time::{ClockId, clock_gettime};
 
 /// Rounds, of which the median is shown.
@@ -143,16 +143,25 @@ fn page(writer: u16, slot: u32, minor: u64) -> Page {
 }
 
 fn replica<'a>(pages: impl IntoIterator<Item = &'a Page>) -> Replica {
-    let mut replica = Replica::new([signing(u16::MAX).verifying_key().into()]);
+    let operator = signing(u16::MAX);
+    let mut replica = Replica::new(operator.verifying_key().into(), [operator.verifying_key().into()]);
+    for writer in 0..2 * WRITERS {
+        replica.accept(certificate(&operator, writer)).unwrap();
+    }
     for page in pages {
         replica.accept(page.clone()).unwrap();
     }
     replica
 }
 
+fn certificate(operator: &SigningKey, writer: u16) -> Page {
+    let (node, name) = (signing(writer).verifying_key().into(), format!("n{writer}"));
+    Certificate { node, name, serial: writer.into(), prefixes: vec![], not_after: u64::MAX }.sign(operator, 1, 0)
+}
+
 /// As pages travel when they are news.
 fn message(pages: &[Page]) -> Message {
-    Message::Pages(pages.to_vec())
+    Message::News(pages.iter().cloned().map(Frame::from).collect())
 }
 
 fn reading(mesh: &Mesh) -> Vec<Line> {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nigh_gossip::{Key, Mesh, MeshConfig, MeshView, NodeId, Owner, Slot, Stamp, Table, verdict::Verdict};
+use nigh_gossip::{Certificate, Key, Mesh, MeshConfig, MeshView, NodeId, Owner, Slot, Stamp, Table, verdict::Verdict};
 
 use crate::{
     Fallible,
@@ -20,9 +20,17 @@ const TABLE: Table = Table(200);
 fn config(seat: &Seat) -> MeshConfig {
     let operator = ed25519_dalek::SigningKey::from_bytes(&seat.draw("operator", 0));
     let bootstrap = if seat.index == 0 { Vec::new() } else { vec![seat.at(0).to_string()] };
+    let certificate = Certificate {
+        node: seat.key(seat.index).verifying_key().into(),
+        name: format!("n{}", seat.index),
+        serial: u64::from_be_bytes(*seat.draw("serial", seat.index).first_chunk().unwrap_or(&[0; 8])),
+        prefixes: Vec::new(),
+        not_after: u64::MAX,
+    };
     MeshConfig {
         signing: seat.key(seat.index),
         mesh: operator.verifying_key().into(),
+        certificate: Some(certificate.sign(&operator, 1, 0)),
         listen: vec![seat.here()],
         advertise: vec![seat.here().to_string()],
         bootstrap,
