@@ -57,7 +57,6 @@ pub(super) struct Store {
     unsaved: BTreeMap<Key, Option<Page>>,
     /// The file was put aside while we ran: the new one lacks what earlier saves wrote.
     lost: bool,
-    /// Last, so that it is given up when the database is closed.
     lock: File,
 }
 
@@ -77,7 +76,7 @@ impl Store {
             Self { path: dir.join("replica"), opener, database: None, unsaved: BTreeMap::new(), lost: false, lock };
         let pages = match store.open_database(Database::load) {
             Ok(loaded) => store.verified(loaded),
-            Err(Trouble::InUse) => return Err(MeshError::InUse { path: store.path }),
+            Err(Trouble::InUse) => return Err(MeshError::InUse { path: dir.to_path_buf() }),
             Err(trouble) => {
                 let error = store.cannot_save(&trouble);
                 tracing::error!(%error, "starting without what was remembered; asking the neighbours");
@@ -126,7 +125,8 @@ impl Store {
         std::mem::take(&mut self.lost)
     }
 
-    /// Gives the directory up, whoever else still holds a handle to this.
+    /// Gives the directory up, whoever else still holds a handle to this. Not left to the file's end, for that comes
+    /// later when another thread is just starting a process, which has all our files until it is.
     pub(super) fn close(&mut self) {
         self.database = None;
         let _ = self.lock.unlock();
@@ -192,6 +192,12 @@ impl Store {
 
     fn cannot_save(&self, trouble: &Trouble) -> MeshError {
         MeshError::Replica { path: self.path.clone(), reason: trouble.to_string() }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

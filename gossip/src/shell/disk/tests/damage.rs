@@ -132,3 +132,19 @@ fn an_older_format_than_any_of_ours_is_damage() {
     });
     assert_eq!(survive(dir.path(), "format 1"), (Vec::new(), Some("damaged")));
 }
+
+/// redb reports damage; should it panic over some, or over a disk's errors, the node starts all the same.
+#[test]
+fn a_panic_over_a_file_is_damage_too() {
+    let dir = saved(pages(0..40, 1));
+    let met = std::cell::Cell::new(false);
+    let opener: Opener = Box::new(move |file| {
+        assert!(met.replace(true), "a panic that this test wants");
+        database::open_file(file)
+    });
+    let (mut store, Remembered { pages: found, .. }) = Store::open_with(dir.path(), wall(), me(), opener).unwrap();
+    assert!(found.is_empty() && dir.path().join("replica.damaged").exists());
+    store.save(pages(0..2, 2), Vec::new()).unwrap();
+    drop(store);
+    assert_eq!(versions(dir.path()).len(), 2);
+}

@@ -144,6 +144,8 @@ fn a_file_spoilt_under_a_running_node_is_written_anew() {
     let (mut store, _) = open_on(dir.path(), &room);
     *room.lock().unwrap() = Some(0);
     store.save(pages(30..31, 1), Vec::new()).unwrap_err();
+    // The directory stays ours while the database is closed.
+    assert!(store.database.is_none() && matches!(Store::open(dir.path(), wall(), me()), Err(MeshError::InUse { .. })));
     *room.lock().unwrap() = None;
     fs::write(dir.path().join("replica"), "spoilt").unwrap();
     store.save(pages(31..32, 1), Vec::new()).unwrap();
