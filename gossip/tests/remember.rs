@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use ed25519_dalek::SigningKey;
 use nigh_gossip::{
     Key, Moment, NodeId, Owner, Page, Slot, Table,
-    engine::{Action, Engine, Setup},
+    admission::Certificate,
+    engine::{Action, Engine, Setup, Shared},
 };
 
 const ROWS: Table = Table(16);
@@ -22,8 +23,24 @@ fn key(n: u8, table: Table, slot: u32) -> Key {
 
 fn engine(epoch: u64, pages: Vec<Page>) -> Engine {
     let operators = vec![NodeId::from(signing(9).verifying_key())];
-    let (addresses, bootstrap) = (vec![], vec![]);
-    Engine::new(Moment::ZERO, Setup { signing: signing(1), operators, epoch, addresses, bootstrap, pages, seed: 1 })
+    let setup = Setup {
+        signing: signing(1),
+        operators,
+        certificate: None,
+        epoch,
+        addresses: vec![],
+        bootstrap: vec![],
+        pages,
+        seed: 1,
+        shared: Shared::default(),
+    };
+    Engine::new(Moment::ZERO, setup)
+}
+
+fn admission(n: u8) -> Page {
+    let node = signing(n).verifying_key().into();
+    let certificate = Certificate { node, name: format!("n{n}"), serial: 1, prefixes: vec![], not_after: u64::MAX };
+    certificate.sign(&signing(9), 1, 1)
 }
 
 /// What the shell has on disk after it has done as asked.
@@ -32,7 +49,7 @@ fn save(engine: &mut Engine, disk: &mut Vec<Page>) -> BTreeSet<Key> {
     disk.retain(|page| !changed.contains(&page.key()));
     disk.extend(changed.iter().filter_map(|key| engine.replica().page(key).cloned()));
     disk.sort_unstable_by_key(Page::key);
-    assert!(disk.iter().eq(engine.replica().pages()));
+    assert!(disk.iter().eq(engine.replica().pages().iter()));
     changed
 }
 
@@ -54,7 +71,7 @@ fn what_changed_is_asked_for_once() {
 fn what_was_remembered_is_not_written_again_and_what_may_not_be_held_is_deleted() {
     let other = |slot| Page::sign(&signing(2), key(2, ROWS, slot), 1, 1, vec![7]);
     let stranger = Key { owner: Owner::Operators, table: ROWS, slot: Slot::page(0) };
-    let mut disk = vec![other(0), other(1), Page::sign(&signing(3), stranger, 1, 1, vec![7])];
+    let mut disk = vec![admission(2), other(0), other(1), Page::sign(&signing(3), stranger, 1, 1, vec![7])];
     disk.extend([4, 5].map(|slot| Page::sign(&signing(1), key(1, ROWS, slot), 3, 1, vec![7])));
     let mut engine = engine(5, disk.clone());
     let own: BTreeSet<Key> = [Table::MEMBER, Table::WATCH].map(|table| key(1, table, 0)).into();
