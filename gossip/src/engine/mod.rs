@@ -227,6 +227,7 @@ impl Engine {
             rng,
         };
         engine.ticks = engine.rng.random_range(0..SECOND_TICKS);
+        let given = setup.certificate.as_ref().map(Page::key);
         // Admissions decide what else is taken, so they come first.
         let (operators, nodes): (Vec<Page>, Vec<Page>) =
             setup.pages.into_iter().chain(setup.certificate).partition(|page| page.key().owner == Owner::Operators);
@@ -240,6 +241,7 @@ impl Engine {
                 engine.changed.insert(key);
             }
         }
+        engine.changed.extend(given); // That one is on no disk of ours yet.
         if settled {
             engine.resume();
         } else {

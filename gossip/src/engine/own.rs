@@ -31,8 +31,13 @@ const JUMPS: usize = 3;
 const TWIN_WINDOW: Duration = Duration::from_secs(60);
 /// Round trips published: the nearest, as many as fit a page whoever links to me (a bootstrap peer has hundreds).
 const MAX_RTT_ROWS: usize = 128;
-/// Least time between two versions of the round trips, for each admitted node: a minute among 10,000.
-const RTT_EVERY: Duration = Duration::from_millis(6);
+/// Least time between two versions of the round trips while the peers are the same. On a busy host they move each
+/// second, and nobody who chooses by them needs to know that.
+const RTT_EVERY: Duration = Duration::from_secs(10);
+/// And for each admitted node: a minute among 10,000.
+const RTT_EVERY_EACH: Duration = Duration::from_millis(6);
+/// Up to this many members a new peer is published within a second: backups are chosen by it.
+const FEW_MEMBERS: usize = 256;
 /// Own pages of an earlier start that nothing has renewed after this long are withdrawn.
 const OWN_GRACE: Duration = Duration::from_secs(10);
 /// The longest wait before the next refutation.
@@ -202,9 +207,6 @@ impl Engine {
 
     /// Round trips to my peers, for whoever wants to know who is near: only those that moved by 10 % and 1 ms count.
     pub(super) fn publish_rtt(&mut self, now: Moment) {
-        if now < self.rtt_due {
-            return;
-        }
         let mut rtt: BTreeMap<_, Duration> =
             self.links.iter().filter_map(|(id, link)| Some((*id, link.rtt()?))).collect();
         let moved = |a: Duration, b: Duration| a.abs_diff(b) > (a / 10).max(Duration::from_millis(1));
@@ -218,11 +220,13 @@ impl Engine {
             nearest.sort_unstable();
             rtt = nearest.into_iter().take(MAX_RTT_ROWS).map(|(rtt, id)| (id, rtt)).collect();
         }
-        if rtt != self.published_rtt {
+        let same_peers = rtt.keys().eq(self.published_rtt.keys());
+        if rtt != self.published_rtt && (now >= self.rtt_due || !same_peers && self.roster.len() <= FEW_MEMBERS) {
             let rows: Vec<_> =
                 rtt.iter().map(|(id, rtt)| (*id, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX))).collect();
             self.published_rtt = rtt;
-            self.rtt_due = now + RTT_EVERY * u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
+            let each = RTT_EVERY_EACH * u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
+            self.rtt_due = now + each.max(RTT_EVERY);
             self.publish(now, Table::RTT, Slot::page(0), codec::encode(&rows));
         }
     }

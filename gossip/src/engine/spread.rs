@@ -6,8 +6,9 @@
 //! et al. 2007; one tree per sender as in Riak). About half of the lazy links, drawn anew for each page, are told the
 //! page's digest; who was told and got nothing within [`GRAFT_AFTER`] asks for it, and that link is eager again.
 //!
-//! A tree learnt once decays as links change, so every [`RELEARN`]th version of a writer, and its first ones after a
-//! start, are flooded and the tree is learnt anew. The version number is signed: no relay can start a flood.
+//! A tree learnt once decays as links change, so every [`RELEARN`]th version of a writer is flooded and the tree is
+//! learnt anew; after a start, when its links are new, the versions 2, 4, 8 and so on are too. The version number is
+//! signed: no relay can start a flood.
 //!
 //! Urgent tables (members, watch rows, admissions) always flood, within [`URGENT_RATE`]; above it they take the trees.
 //! A writer that writes more than [`RELAY_RATE`] is not passed on any further: repair brings its newest state.
@@ -44,8 +45,6 @@ const RECENT: Duration = Duration::from_secs(5);
 const MAX_RECENT: usize = 4096;
 /// Every so many versions of a writer are flooded: 15 / 256 copies more for each page.
 const RELEARN: u64 = 256;
-/// The first versions of an epoch are too: the writer's links are new.
-const FIRST: u64 = 16;
 /// Up to this many members a new link begins eager; in a larger mesh a newcomer asks two links for everything instead,
 /// or every restart would cost 15 copies of every page.
 const SMALL: usize = 256;
@@ -181,7 +180,7 @@ fn named(roster: &Roster, name: u64) -> Option<usize> {
 /// Whether this version goes everywhere, so that its origin's tree is learnt anew.
 fn relearns(owner: Owner, stamp: Stamp, digest: u64) -> bool {
     match owner {
-        Owner::Node(_) => stamp.minor <= FIRST || stamp.minor.is_multiple_of(RELEARN),
+        Owner::Node(_) => stamp.minor.is_power_of_two() || stamp.minor.is_multiple_of(RELEARN),
         // Their stamps are clocks; one in 64 by its hash.
         Owner::Operators => digest.is_multiple_of(64),
     }
