@@ -1,0 +1,45 @@
+//! A change while some of the nodes have just died and nobody knows it yet.
+
+use std::time::Duration;
+
+use nigh_gossip::sim::Times;
+
+use crate::{
+    options::Options,
+    report::Report,
+    spread::{measure, writers},
+};
+
+/// One node in so many dies: 5 %.
+const ONE_IN: usize = 20;
+/// How often: each time others die, and the dead of before come back.
+const ROUNDS: usize = 5;
+
+pub fn run(options: &Options, report: &mut Report) {
+    let nodes = options.nodes_or(1000);
+    let mut sim = options.standing(nodes, 0, 0.0);
+    sim.warm_up(Duration::from_secs(20));
+    let writer = writers(nodes)[0];
+    for change in 0..5 {
+        sim.edit(writer, change, b"learning");
+        sim.run_for(Duration::from_millis(500));
+    }
+    let (mut times, mut copies, mut receivers) = (Times::default(), 0, 0);
+    for round in 0..ROUNDS {
+        eprint!("\rround {round} of {ROUNDS}");
+        let victims: Vec<usize> = (0..nodes).skip(round).step_by(ONE_IN).filter(|node| *node != writer).collect();
+        let measured = measure(&mut sim, writer, round, |sim| victims.iter().for_each(|node| sim.kill(*node, true)));
+        if measured.missing > 0 {
+            report.fail(format!("round {round}: the change did not reach {} nodes", measured.missing));
+        }
+        times.extend(&measured.times);
+        copies += measured.copies;
+        receivers += nodes - victims.len() - 1;
+        victims.iter().for_each(|node| sim.start(*node));
+        sim.run_for(Duration::from_secs(20));
+    }
+    eprintln!();
+    report.times("a change at every living node", &times, Some(1200.0));
+    report.row("copies received per node", copies as f64 / receivers as f64, "");
+    report.speed(&sim);
+}
