@@ -69,7 +69,7 @@ struct Plan {
     /// Draws keys, contents, who links to whom, who writes and who dies.
     #[arg(long, default_value_t = 2026)]
     seed: u64,
-    /// Changes in a round, each at another node.
+    /// Changes in a round, each at another node, so at most as many as there are nodes.
     #[arg(long, default_value_t = 20)]
     changes: u16,
     /// Seconds of doing nothing in a round.
@@ -170,6 +170,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(args: &Args) -> Fallible<()> {
+    let plan = Plan { changes: args.plan.changes.min(args.plan.nodes), ..args.plan.clone() };
     let arena = Arena::find();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("unknown").to_owned();
@@ -179,11 +180,11 @@ fn compare(args: &Args) -> Fallible<()> {
         notes.push("serf was not measured: it is not installed here (Debian, Ubuntu: apt-get install serf).".into());
         contenders.retain(|contender| *contender != Contender::Serf);
     }
-    eprintln!("{} nodes, {} rounds, seed {}", args.plan.nodes, args.rounds, args.plan.seed);
+    eprintln!("{} nodes, {} rounds, seed {}", plan.nodes, args.rounds, plan.seed);
     let mut rounds: BTreeMap<Contender, Vec<Round>> = BTreeMap::new();
     for number in 0..args.rounds {
         for &contender in &contenders {
-            let plan = Plan { seed: args.plan.seed + u64::from(number), ..args.plan.clone() };
+            let plan = Plan { seed: plan.seed + u64::from(number), ..plan.clone() };
             eprint!("round {} of {}: {:<14}", number + 1, args.rounds, contender.name());
             match arena.run(&plan, contender) {
                 Ok(round) => {
@@ -198,10 +199,10 @@ fn compare(args: &Args) -> Fallible<()> {
         }
     }
     if args.json {
-        let all = serde_json::json!({ "plan": args.plan, "load": load, "rounds": rounds, "notes": notes });
+        let all = serde_json::json!({ "plan": plan, "load": load, "rounds": rounds, "notes": notes });
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
-        table::print(&args.plan, args.rounds, &load, &rounds, &notes);
+        table::print(&plan, args.rounds, &load, &rounds, &notes);
     }
     Ok(())
 }

@@ -18,9 +18,9 @@ use crate::{
 const JOIN: Duration = Duration::from_secs(60);
 /// After the join: what is still on its way, and what a new mesh does once.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Until a change is seen at all. foca's broadcasts are not repeated for ever: some arrive nowhere else, however long
-/// one waits.
-const SEEN: Duration = Duration::from_secs(10);
+/// Until the last change is seen at all: three times what the slowest take. Not longer, for foca repeats a broadcast a
+/// few times only: what has missed a node by then never comes.
+const SEEN: Duration = Duration::from_secs(6);
 /// Between two changes.
 const GAP: Duration = Duration::from_millis(150);
 /// After the last change was seen: copies that are no news travel on, gossipsub's heartbeat tells of them.
@@ -29,7 +29,7 @@ const TAIL: Duration = Duration::from_secs(1);
 /// few milliseconds of each.
 const BEAT: u64 = 1000;
 /// A node is stopped once the killed one is known to be dead, or after this.
-const APART: Duration = Duration::from_secs(3);
+const APART: Duration = Duration::from_secs(2);
 /// What is written: the size of a page of a few rows.
 const CHANGE: usize = 200;
 

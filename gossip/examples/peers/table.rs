@@ -32,8 +32,9 @@ const LEGEND: &str = "\
 change     200 bytes written at one node until seen at another, over all (change, other node); \"last\": at the last node,
            for the median change
 copies     received for each that was news, as the library counts them
-bytes      all IP packets on lo while the changes were made, less the idle rate, for each change at each node that it had
-           to reach (where little is added to much, as in chitchat, the idle rate's own noise shows); \"with idle\": all
+bytes      all IP packets on lo from the first change to a second after the last was seen, less the idle rate, for each
+           change at each node that it had to reach (where little is added to much, as in chitchat, the idle rate's own
+           noise shows); \"with idle\": all of them, at this rate of a change each 150 ms
 kill -9    until a node that lives knows of it: half of them, and the last; SIGSTOP: the last
 idle       per node: CPU time, bytes sent, memory (VmRSS) when nothing changes
 -          not counted by this library, or not measured here
@@ -87,15 +88,14 @@ fn widen(lines: &mut [String]) {
 fn cell(rounds: &[Round], column: &Column) -> String {
     let mut values: Vec<f64> = rounds.iter().filter_map(column.of).collect();
     values.sort_by(f64::total_cmp);
-    let (Some(median), Some(least), Some(most)) = (quantile(&values, 0.5), values.first(), values.last()) else {
-        return "-".into();
-    };
+    let (Some(least), Some(most)) = (values.first(), values.last()) else { return "-".into() };
+    let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
     let digits = column.digits;
     let [median, least, most] = [median, *least, *most].map(|value| format!("{value:.digits$}"));
     if least == most { median } else { format!("{median} ({least}..{most})") }
 }
 
-/// Of sorted values; the lower of the two middle ones of an even number.
+/// Of sorted values; of the two middle ones the lower.
 fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let rank = (sorted.len() as f64 * part).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()
