@@ -18,10 +18,10 @@ pub fn run(options: &Options, report: &mut Report) {
     let mut sim = options.standing(nodes, CLAIMS, 0.0);
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     sim.warm_up(Duration::from_secs(5));
-    // The first change of each writer is a flood that teaches its tree.
-    for node in 0..nodes {
-        sim.drift(node, 0, CLAIMS.min(64), 1);
-        sim.run_for(Duration::from_millis(20));
+    // A writer's first sixteen pages of an epoch are floods that teach its tree.
+    for version in 1..=16 {
+        (0..nodes).for_each(|node| sim.drift(node, 0, CLAIMS.min(64), version));
+        sim.run_for(Duration::from_secs(1));
     }
     sim.warm_up(Duration::from_secs(15));
     let before: Vec<Traffic> = (0..nodes).map(|node| sim.traffic(node)).collect();
@@ -29,7 +29,7 @@ pub fn run(options: &Options, report: &mut Report) {
     let mut plan: Vec<[Duration; 2]> = (0..nodes)
         .map(|_| [60.0, 600.0].map(|period| sim.now() + Duration::from_secs_f64(rng.random_range(0.0..period))))
         .collect();
-    let (start, mut version, mut next_edit) = (sim.now(), 1, sim.now());
+    let (start, mut version, mut next_edit) = (sim.now(), 16, sim.now());
     while sim.now() - start < Duration::from_secs(seconds) {
         let now = sim.now();
         for (node, next) in plan.iter_mut().enumerate() {
