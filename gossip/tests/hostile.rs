@@ -188,8 +188,9 @@ fn buckets_that_can_never_agree_do_not_starve_the_others() {
     let mut now = Moment::ZERO;
     a.handle_link_up(now, id(1));
     b.handle_link_up(now, id(0));
-    let missing =
-        |b: &Engine| 200 - b.replica().pages().of(Owner::Node(id(0))).filter(|page| page.key().table == Table(16)).count();
+    let missing = |b: &Engine| {
+        200 - b.replica().pages().of(Owner::Node(id(0))).filter(|page| page.key().table == Table(16)).count()
+    };
     for _ in 0..200 {
         now = now + TICK;
         a.handle_timeout(now);

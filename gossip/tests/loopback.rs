@@ -6,7 +6,9 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use ed25519_dalek::SigningKey;
-use nigh_gossip::{Certificate, Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table, verdict::Verdict};
+use nigh_gossip::{
+    Certificate, Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table, verdict::Verdict,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -116,9 +118,10 @@ async fn a_stranger_gets_nothing_until_it_is_admitted_and_the_revoked_nothing_mo
     three.publish(Table(16), Slot::page(0), b"mine".to_vec()).await.unwrap();
     let page = Key { owner: Owner::Node(id(3)), table: Table(16), slot: Slot::page(0) };
     // Linked, heard and turned away: that takes three seconds, so by then it would have had whatever it can get.
-    let unseen = tokio::time::timeout(Duration::from_secs(4), until(&one, "never", |view| {
-        view.pages.get(&page).is_some() || view.members.contains_key(&id(3))
-    }));
+    let unseen = tokio::time::timeout(
+        Duration::from_secs(4),
+        until(&one, "never", |view| view.pages.get(&page).is_some() || view.members.contains_key(&id(3))),
+    );
     assert!(unseen.await.is_err(), "a stranger's page was stored");
     let view = three.view().borrow().clone();
     assert!(!view.is_admitted() && view.members.keys().all(|member| *member == id(3)), "{:?}", view.members);

@@ -7,36 +7,45 @@ use nigh_gossip::sim::Times;
 use crate::{
     options::Options,
     report::Report,
-    spread::{measure, writers},
+    spread::{edit, measure, writers},
 };
 
 /// One node in so many dies: 5 %.
 const ONE_IN: usize = 20;
 /// How often: each time others die, and the dead of before come back.
-const ROUNDS: usize = 5;
+const ROUNDS: u32 = 5;
+/// In a mesh larger than this only once: 500 that come back are a flood of their own.
+const LARGE: usize = 3000;
 
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(1000);
     let mut sim = options.standing(nodes, 0, 0.0);
-    sim.warm_up(Duration::from_secs(20));
+    sim.warm_up(Duration::from_secs(10));
+    let rounds = if nodes > LARGE { 1 } else { ROUNDS };
     let writer = writers(nodes)[0];
     for change in 0..5 {
-        sim.edit(writer, change, b"learning");
+        edit(&mut sim, writer, change);
         sim.run_for(Duration::from_millis(500));
     }
     let (mut times, mut copies, mut receivers) = (Times::default(), 0, 0);
-    for round in 0..ROUNDS {
-        eprint!("\rround {round} of {ROUNDS}");
-        let victims: Vec<usize> = (0..nodes).skip(round).step_by(ONE_IN).filter(|node| *node != writer).collect();
-        let measured = measure(&mut sim, writer, round, |sim| victims.iter().for_each(|node| sim.kill(*node, true)));
+    for round in 0..rounds {
+        eprint!("\rround {round} of {rounds}");
+        let victims: Vec<usize> =
+            (0..nodes).skip(round as usize).step_by(ONE_IN).filter(|node| *node != writer).collect();
+        let measured = measure(&mut sim, writer, |sim| {
+            victims.iter().for_each(|node| sim.kill(*node, true));
+            edit(sim, writer, 100 + round)
+        });
         if measured.missing > 0 {
             report.fail(format!("round {round}: the change did not reach {} nodes", measured.missing));
         }
         times.extend(&measured.times);
         copies += measured.copies;
         receivers += nodes - victims.len() - 1;
-        victims.iter().for_each(|node| sim.start(*node));
-        sim.run_for(Duration::from_secs(20));
+        if round + 1 < rounds {
+            victims.iter().for_each(|node| sim.start(*node));
+            sim.run_for(Duration::from_secs(20));
+        }
     }
     eprintln!();
     report.times("a change at every living node", &times, Some(1200.0));

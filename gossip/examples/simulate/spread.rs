@@ -1,50 +1,76 @@
-//! How long a change takes to every node, and how many copies of it arrive.
+//! How long a change takes to every node, and how many copies of it arrive: an operator's edits, which share one tree,
+//! and rows of nodes, which have a tree each.
 
 use std::time::Duration;
 
-use nigh_gossip::sim::{Sim, Times};
+use nigh_gossip::{
+    Key, Owner, Slot, Stamp, Table,
+    sim::{Sim, Times},
+};
 
 use crate::{options::Options, report::Report};
 
-/// Changes whose copies are not counted: they teach the trees.
-const LEARNING: usize = 5;
-/// Changes that are measured.
-const CHANGES: usize = 20;
+/// Changes of each writer that are not counted: they teach the trees.
+const LEARNING: u32 = 3;
+/// Changes that are measured, of each kind.
+const CHANGES: u32 = 20;
 /// Time between two changes.
 const BETWEEN: Duration = Duration::from_secs(2);
 /// A change that is not everywhere by then is missed.
 pub const LIMIT: Duration = Duration::from_secs(10);
+/// Where the claims of the standing mesh are.
+const CLAIMS: Table = Table(16);
 
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(1000);
-    let mut sim = options.standing(nodes, 0, 0.0);
-    sim.warm_up(Duration::from_secs(20));
-    for writer in writers(nodes) {
-        for slot in 0..LEARNING {
-            sim.edit(writer, u32::try_from(slot).unwrap_or(0), b"learning");
+    let mut sim = options.standing(nodes, 64, 0.0);
+    sim.warm_up(Duration::from_secs(10));
+    for change in 0..LEARNING {
+        for writer in writers(nodes) {
+            edit(&mut sim, writer, change);
+            sim.drift(writer, 0, 64, change + 1);
             sim.run_for(Duration::from_millis(500));
         }
     }
-    let (mut times, mut copies) = (Times::default(), 0);
-    for change in 0..CHANGES {
-        eprint!("\rchange {change} of {CHANGES}");
-        let writer = writers(nodes)[change % 2];
-        let measured = measure(&mut sim, writer, change, |_| {});
-        if measured.missing > 0 {
-            report.fail(format!("change {change} did not reach {} nodes", measured.missing));
+    let kinds: [(&str, fn(&mut Sim, usize, u32) -> (Key, Stamp)); 2] = [
+        ("an operator's edit", edit),
+        ("a row of a node", |sim, writer, change| row(sim, writer, LEARNING + change + 1)),
+    ];
+    for (name, write) in kinds {
+        let (mut times, mut copies) = (Times::default(), 0);
+        for change in 0..CHANGES {
+            eprint!("\r{name} {change} of {CHANGES} ");
+            let writer = writers(nodes)[change as usize % 2];
+            let measured = measure(&mut sim, writer, |sim| write(sim, writer, change));
+            if measured.missing > 0 {
+                report.fail(format!("{name}: change {change} did not reach {} nodes", measured.missing));
+            }
+            times.extend(&measured.times);
+            copies += measured.copies;
         }
-        times.extend(&measured.times);
-        copies += measured.copies;
+        report.times(&format!("{name} at every node"), &times, Some(600.0));
+        let each = copies as f64 / (CHANGES as usize * (nodes - 1)) as f64;
+        report.bounded(format!("{name}: copies received per node"), each, "", 1.1);
     }
     eprintln!();
-    report.times("a change at every node", &times, Some(600.0));
-    report.bounded("copies received per node", copies as f64 / (CHANGES * (nodes - 1)) as f64, "", 1.1);
     report.speed(&sim);
 }
 
 /// Those that write: two, so that there are two trees.
 pub fn writers(nodes: usize) -> [usize; 2] {
     [nodes / 3, nodes / 2]
+}
+
+/// An operator's edit through this node.
+pub fn edit(sim: &mut Sim, writer: usize, change: u32) -> (Key, Stamp) {
+    sim.edit(writer, change % 7, format!("change {change}").as_bytes())
+}
+
+fn row(sim: &mut Sim, writer: usize, change: u32) -> (Key, Stamp) {
+    sim.drift(writer, 0, 64, change);
+    let key = Key { owner: Owner::Node(sim.id(writer)), table: CLAIMS, slot: Slot::page(0) };
+    let stamp = sim.engine(writer).and_then(|engine| engine.replica().stamp(&key));
+    (key, stamp.unwrap_or(Stamp { major: 0, minor: 0, hash: [0; 16] }))
 }
 
 /// What became of one change.
@@ -54,16 +80,15 @@ pub struct Measured {
     pub missing: usize,
 }
 
-/// One edit, `before` something else happens in the same moment; follows it to every node.
-pub fn measure(sim: &mut Sim, writer: usize, change: usize, before: impl Fn(&mut Sim)) -> Measured {
+/// Follows one change to every node.
+pub fn measure(sim: &mut Sim, writer: usize, write: impl FnOnce(&mut Sim) -> (Key, Stamp)) -> Measured {
     sim.forget_spreads();
-    before(sim);
-    let written = sim.edit(writer, u32::try_from(change % 7).unwrap_or(0), format!("change {change}").as_bytes());
+    let written = write(sim);
     let followed = sim.follow(written);
     let all = |sim: &Sim| sim.running().all(|(node, _)| sim.spread(followed).reached(node));
     let took = sim.run_until(LIMIT, all).unwrap_or(LIMIT);
     // Late copies count as well.
-    sim.run_for(BETWEEN.saturating_sub(took));
+    sim.run_for(BETWEEN.saturating_sub(took).min(took));
     let running: Vec<usize> = sim.running().map(|(node, _)| node).collect();
     let spread = sim.spread(followed);
     let times = spread.times(running.iter().copied().filter(|node| *node != writer));

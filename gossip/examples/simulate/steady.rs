@@ -10,37 +10,52 @@ use rand_chacha::ChaCha8Rng;
 use crate::{options::Options, report::Report};
 
 const CLAIMS: usize = 100;
+/// In a larger mesh so many nodes write for all, each so much more often: the tree of each writer is learnt by a flood,
+/// and ten thousand floods to ten thousand nodes would take a day.
+const WRITERS: usize = 200;
+/// Versions that teach a writer's tree.
+const LEARNING: u32 = 2;
 const STEP: Duration = Duration::from_millis(50);
 
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(200);
-    let seconds = options.minutes.unwrap_or(2) * 60;
+    let seconds = options.minutes.unwrap_or(if nodes > 3000 { 0 } else { 2 }) * 60;
+    let seconds = if seconds == 0 { 20 } else { seconds };
+    let active = nodes.min(WRITERS);
+    let busier = nodes as f64 / active as f64;
     let mut sim = options.standing(nodes, CLAIMS, 0.0);
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     sim.warm_up(Duration::from_secs(5));
-    // A writer's first sixteen pages of an epoch are floods that teach its tree.
-    for version in 1..=16 {
-        (0..nodes).for_each(|node| sim.drift(node, 0, CLAIMS.min(64), version));
-        sim.run_for(Duration::from_secs(1));
+    for version in 1..=LEARNING {
+        for node in 0..active {
+            sim.drift(writer(node, active, nodes), 0, CLAIMS.min(64), version);
+            sim.drift(writer(node, active, nodes), 1, CLAIMS - 64, version);
+        }
+        sim.run_for(Duration::from_secs(2));
     }
     sim.warm_up(Duration::from_secs(15));
     let before: Vec<Traffic> = (0..nodes).map(|node| sim.traffic(node)).collect();
     // When each node's measurements move next, and when its next claim comes or goes.
-    let mut plan: Vec<[Duration; 2]> = (0..nodes)
-        .map(|_| [60.0, 600.0].map(|period| sim.now() + Duration::from_secs_f64(rng.random_range(0.0..period))))
-        .collect();
-    let (start, mut version, mut next_edit) = (sim.now(), 16, sim.now());
+    let periods = [60.0, 600.0].map(|period| Duration::from_secs_f64(period / busier));
+    let mut plan: Vec<[Duration; 2]> =
+        (0..active).map(|_| periods.map(|period| sim.now() + period.mul_f64(rng.random_range(0.0..1.0)))).collect();
+    let (start, mut version, mut next_edit) = (sim.now(), LEARNING, sim.now());
     while sim.now() - start < Duration::from_secs(seconds) {
         let now = sim.now();
         for (node, next) in plan.iter_mut().enumerate() {
-            for (kind, period) in [(0usize, 60), (1, 600)] {
+            for (kind, period) in periods.into_iter().enumerate() {
                 if next[kind] <= now {
-                    next[kind] += Duration::from_secs(period);
+                    next[kind] += period;
                     version += 1;
                     let page = u32::from(rng.random_bool(0.36));
                     let rows = if page == 0 { 64 } else { CLAIMS - 64 };
                     // A claim that comes or goes changes the number of rows.
-                    sim.drift(node, page, rows - usize::from(kind == 1 && version % 2 == 0), version);
+                    sim.drift(
+                        writer(node, active, nodes),
+                        page,
+                        rows - usize::from(kind == 1 && version % 2 == 0),
+                        version,
+                    );
                 }
             }
         }
@@ -78,4 +93,9 @@ pub fn run(options: &Options, report: &mut Report) {
     );
     report.bounded("false verdicts", sim.false_verdicts().verdicts as f64, "", 0.0);
     report.speed(&sim);
+}
+
+/// The writers stand all over the mesh.
+fn writer(number: usize, active: usize, nodes: usize) -> usize {
+    number * (nodes / active)
 }

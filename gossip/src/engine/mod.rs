@@ -193,7 +193,7 @@ impl Engine {
         let settled = setup.shared.settled.is_some();
         let mut engine = Self {
             id,
-            own: own::Own::new(setup.epoch, rng.random(), setup.addresses),
+            own: own::Own::new(now, setup.epoch, rng.random(), setup.addresses),
             replica: setup.shared.settled.map_or_else(|| Replica::new(id, setup.operators), |replica| replica.at(id)),
             signing: setup.signing,
             changed: BTreeSet::new(),
@@ -243,7 +243,7 @@ impl Engine {
         }
         engine.changed.extend(given); // That one is on no disk of ours yet.
         if settled {
-            engine.resume();
+            engine.resume(now);
         } else {
             engine.announce(now);
         }

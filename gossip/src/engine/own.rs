@@ -18,7 +18,7 @@ use crate::{
     codec,
     frame::{Delta, Frame, Of},
     liveness::{verdict::Verdict, watch::BEAT_EVERY},
-    member::Member,
+    member::{Member, round_trips},
     page::{Key, Owner, Page, Slot, Table},
     replica::Accepted,
     time::Moment,
@@ -48,6 +48,8 @@ const REFUTE_FORGET: Duration = Duration::from_secs(120);
 pub(super) struct Own {
     pub(super) epoch: u64,
     minor: u64,
+    /// When this process began.
+    began: Moment,
     pub(super) me: Member,
     pub(super) pages: BTreeMap<(Table, Slot), Vec<u8>>,
     /// An epoch of mine that I met and must go above, no sooner than the moment beside it.
@@ -58,10 +60,11 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn new(epoch: u64, boot: u64, addresses: Vec<String>) -> Self {
+    pub(super) fn new(began: Moment, epoch: u64, boot: u64, addresses: Vec<String>) -> Self {
         Self {
             epoch,
             minor: 0,
+            began,
             me: Member { incarnation: 0, addresses, left: false, boot },
             pages: BTreeMap::new(),
             met: None,
@@ -118,13 +121,17 @@ impl Engine {
     }
 
     /// Takes what the replica holds of mine for what I wrote (a simulation that begins in the middle).
-    pub(super) fn resume(&mut self) {
+    pub(super) fn resume(&mut self, now: Moment) {
         for page in self.replica.pages().of(Owner::Node(self.id)) {
             let stamp = page.stamp();
             (self.own.epoch, self.own.minor) = (self.own.epoch, self.own.minor).max((stamp.major, stamp.minor));
             self.own.pages.insert((page.key().table, page.key().slot), page.body().to_vec());
             if let Some(member) = page.member() {
                 self.own.me = member.clone();
+            }
+            if page.key().table == Table::RTT {
+                self.published_rtt = round_trips(page.body()).unwrap_or_default().into_iter().collect();
+                self.rtt_due = now + OWN_GRACE;
             }
         }
     }
@@ -181,7 +188,7 @@ impl Engine {
     }
 
     pub(super) fn withdraw_leftovers(&mut self, now: Moment) {
-        if now.since(Moment::ZERO) < OWN_GRACE {
+        if now.since(self.own.began) < OWN_GRACE {
             return;
         }
         let leftovers: Vec<(Table, Slot)> = self

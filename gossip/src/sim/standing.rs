@@ -27,6 +27,9 @@ const ROWS: usize = 64;
 /// Rows that differ between two versions of a page.
 const CHANGED: usize = 10;
 
+/// Versions that each writer has behind it: neither the next nor the hundred after it is one that floods.
+const SEASONED: u64 = 300;
+
 /// A mesh to build.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -56,8 +59,9 @@ impl Standing {
     pub fn build(self) -> Sim {
         let mut sim = Sim::on(self.geography.clone(), self.seed);
         sim.modelled_beats = self.modelled_beats;
-        for node in 0..self.nodes {
-            sim.add_stopped(&if node == 0 { vec![] } else { vec![(node - 1).min(node % 3)] });
+        for _ in 0..self.nodes {
+            // They know each other: a bootstrap peer would only add a link.
+            sim.add_stopped(&[]);
         }
         let mut truth = Replica::new(sim.operator.verifying_key().into(), [sim.operator.verifying_key().into()]);
         let mut put = |page: Page| {
@@ -70,6 +74,10 @@ impl Standing {
             let seed = sim.rng.random();
             let alone = self.write(&sim, node, seed);
             alone.replica().pages().of(Owner::Node(alone.id())).cloned().for_each(&mut put);
+        }
+        let roster = sim.roster();
+        for node in 0..self.nodes {
+            put(round_trips(&sim, &roster, node));
         }
         for slot in 0..self.records {
             sim.edits += 1;
@@ -101,12 +109,9 @@ impl Standing {
     }
 
     fn link(&self, sim: &mut Sim) {
-        let admitted = sim.hosts.iter().filter_map(|host| host.certificate.certificate());
-        let roster = Roster::new(admitted.map(|certificate| (certificate.node, certificate.serial)));
+        let roster = sim.roster();
         for node in 0..self.nodes {
-            let Some(seat) = roster.seat(&sim.hosts[node].id) else { continue };
-            for peer in roster.neighbours(seat, |_| true) {
-                let Some(peer) = sim.index(roster.id(peer)).filter(|peer| *peer > number(node)) else { continue };
+            for peer in sim.neighbours(&roster, node).into_iter().filter(|peer| *peer > number(node)) {
                 sim.connections += 1;
                 let connection = sim.connections;
                 sim.hosts[node].open(peer, connection);
@@ -116,6 +121,20 @@ impl Standing {
             }
         }
     }
+}
+
+/// What a node measured of its peers before. Its version number is that of a node that has been here for a while: the
+/// next ones take the trees.
+fn round_trips(sim: &Sim, roster: &Roster, node: Index) -> Page {
+    let host = &sim.hosts[node];
+    let row = |peer: u32| {
+        let rtt = sim.network.delay(number(node), peer) + sim.network.delay(peer, number(node));
+        (sim.hosts[peer as usize].id, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX))
+    };
+    let mut rows: Vec<_> = sim.neighbours(roster, node).into_iter().map(row).collect();
+    rows.sort_unstable();
+    let key = Key { owner: Owner::Node(host.id), table: Table::RTT, slot: Slot::page(0) };
+    Page::sign(&host.signing, key, 1, SEASONED, codec::encode(&rows))
 }
 
 /// The body of a page of claims: prefixes of the node's own, of which ten change their preference with each version.
@@ -139,6 +158,16 @@ fn claims(node: Index, page: u32, rows: usize, version: u32) -> Vec<u8> {
 }
 
 impl Sim {
+    fn roster(&self) -> Roster {
+        let admitted = self.hosts.iter().filter_map(|host| host.certificate.certificate());
+        Roster::new(admitted.map(|certificate| (certificate.node, certificate.serial)))
+    }
+
+    fn neighbours(&self, roster: &Roster, node: Index) -> Vec<u32> {
+        let Some(seat) = roster.seat(&self.hosts[node].id) else { return Vec::new() };
+        roster.neighbours(seat, |_| true).into_iter().filter_map(|peer| self.index(roster.id(peer))).collect()
+    }
+
     /// A node's measurements moved: ten rows of one page of claims change.
     pub fn drift(&mut self, node: Index, page: u32, rows: usize, version: u32) {
         self.publish(node, CLAIMS, page, &claims(node, page, rows.min(ROWS), version));
