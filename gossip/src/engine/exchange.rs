@@ -10,7 +10,7 @@ use rand::{RngExt, seq::IteratorRandom};
 
 use super::{Engine, SECOND_TICKS, spread::Way};
 use crate::{
-    frame::Frame,
+    frame::{Frame, Of},
     id::NodeId,
     link::Link,
     message::Message,
@@ -125,12 +125,14 @@ impl Engine {
             }
             return;
         };
-        match self.accept(now, page) {
+        match self.accept(now, page.clone()) {
             Ok(Accepted::New) => {
                 if way == Way::Given {
                     self.repair.soon = true;
                 }
-                self.spread_from(now, frame, from, way);
+                // Whole, for a slow peer may need it so; the delta that came with it is passed on as it is.
+                let frame = Frame { of: Of::Page(page), delta: frame.delta.clone() };
+                self.spread_from(now, &frame, from, way);
             }
             Ok(_) => {}
             Err(refused) => {

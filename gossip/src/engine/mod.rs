@@ -470,3 +470,6 @@ impl Engine {
         self.verdict(id) == Verdict::Alive
     }
 }
+
+#[cfg(test)]
+mod tests;
