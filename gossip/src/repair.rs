@@ -143,7 +143,7 @@ pub(crate) fn compare(
     replaced: &[(u8, u64)],
 ) -> Difference {
     let mut difference = Difference::default();
-    for Listed { bucket, digests } in theirs {
+    for Listed { bucket, digests } in each_once(theirs) {
         let theirs: BTreeSet<u64> = digests.iter().copied().collect();
         let mut mine = BTreeSet::new();
         for page in replica.pages().bucket(*bucket) {
@@ -162,10 +162,16 @@ pub(crate) fn compare(
     difference
 }
 
+/// Each bucket once, as an honest peer lists it: a message has room for a hundred thousand names of the fullest one.
+fn each_once(lists: &[Listed]) -> impl Iterator<Item = &Listed> {
+    let mut seen = [false; BUCKETS];
+    lists.iter().filter(move |listed| !std::mem::replace(&mut seen[usize::from(listed.bucket)], true))
+}
+
 /// The pages behind digests that a peer wants, if they are still held.
 pub(crate) fn find(replica: &Replica, wanted: &[Listed]) -> Vec<Page> {
     let mut found = Vec::new();
-    for Listed { bucket, digests } in wanted {
+    for Listed { bucket, digests } in each_once(wanted) {
         let digests: BTreeSet<u64> = digests.iter().copied().collect();
         found.extend(replica.pages().bucket(*bucket).filter(|page| digests.contains(&page.digest())).cloned());
     }

@@ -110,3 +110,20 @@ fn versions_that_meet_in_a_relays_queue_stay_readable() {
     let at = Key { owner: Owner::Node(id(1)), table: ROWS, slot: Slot::page(0) };
     assert_eq!(reader.replica().get(&at).unwrap().body(), body(3));
 }
+
+/// Half a megabyte of names of the same bucket, each asking for all its pages.
+#[test]
+fn a_bucket_that_is_named_often_is_looked_at_once() {
+    let mut engine = engine(0, 100, &[1]);
+    for slot in 0..64 {
+        engine.handle_message(Moment::ZERO, id(1), news(page(5, ROWS, slot, 3, vec![3])));
+    }
+    let bucket = page(5, ROWS, 0, 3, vec![3]).bucket() as u8;
+    let digest = page(5, ROWS, 0, 3, vec![3]).digest();
+    let named = |digests: Vec<u64>| vec![crate::repair::Listed { bucket, digests }; 1000];
+    let lists = named(vec![]);
+    let difference = crate::repair::compare(engine.replica(), &lists, &BTreeSet::new(), &[]);
+    let pages = engine.replica().pages().bucket(bucket).count();
+    assert_eq!(difference.give.len(), pages);
+    assert_eq!(crate::repair::find(engine.replica(), &named(vec![digest])).len(), 1);
+}
