@@ -113,6 +113,7 @@ impl Engine {
             mine == stamp || (mine.major, mine.minor) > (stamp.major, stamp.minor)
         }) {
             self.counts.pages_again += 1;
+            self.spread.came(digest);
             if way == Way::News {
                 self.handle_duplicate(from, key.owner, key.table);
             }

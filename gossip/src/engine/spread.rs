@@ -110,6 +110,11 @@ impl Spread {
         self.missing.values().map(|missing| missing.due).min()
     }
 
+    /// This version is held, or a newer one is: nobody need send it.
+    pub(super) fn came(&mut self, digest: u64) {
+        self.missing.remove(&digest);
+    }
+
     /// A version arrived, was written or was refused: it is asked for no more.
     pub(super) fn note(&mut self, now: Moment, digest: u64, page: Option<Page>, replaced: Option<(u8, u64)>) {
         self.missing.remove(&digest);

@@ -127,3 +127,28 @@ fn a_bucket_that_is_named_often_is_looked_at_once() {
     assert_eq!(difference.give.len(), pages);
     assert_eq!(crate::repair::find(engine.replica(), &named(vec![digest])).len(), 1);
 }
+
+#[test]
+fn what_was_announced_late_is_asked_for_once_and_no_more_when_it_came() {
+    let mut engine = engine(0, 100, &[1, 2]);
+    let late = page(5, ROWS, 0, 2, vec![2]);
+    engine.handle_message(Moment::ZERO, id(1), news(late.clone()));
+    // It is forgotten as news, or a newer version came first: then somebody tells of it.
+    let later = Moment(30_000_000);
+    pass(&mut engine, Moment::ZERO, later - Moment::ZERO, &[1, 2]);
+    let passed_by = page(6, ROWS, 0, 2, vec![2]);
+    engine.handle_message(later, id(1), news(page(6, ROWS, 0, 3, vec![3])));
+    engine.handle_message(later, id(2), Message::Have(vec![late.digest(), passed_by.digest()]));
+    let mut asked = 0;
+    let mut now = later;
+    for _ in 0..100 {
+        for (_, message) in pass(&mut engine, now, Duration::from_millis(50), &[2]) {
+            if let Message::Graft(Graft { digests, .. }) = message {
+                asked += digests.len();
+                engine.handle_message(now, id(2), Message::Given(vec![late.clone().into(), passed_by.clone().into()]));
+            }
+        }
+        now = now + Duration::from_millis(50);
+    }
+    assert_eq!(asked, 2);
+}
