@@ -121,16 +121,14 @@ impl Engine {
         }
         let Some(page) = frame.complete(held) else {
             self.counts.deltas_missed += 1;
-            if let Some(link) = self.link(from) {
-                link.push_graft(digest);
-            }
+            self.ask_for_missed(now, from, digest);
             return;
         };
+        // What was asked for by name shows that a tree was mended, not that more is lacking.
+        let lacking = way == Way::Given && !self.spread.was_asked_for(digest);
         match self.accept(now, page.clone()) {
             Ok(Accepted::New) => {
-                if way == Way::Given {
-                    self.repair.soon = true;
-                }
+                self.repair.soon |= lacking;
                 // Whole, for a slow peer may need it so; the delta that came with it is passed on as it is.
                 let frame = Frame { of: Of::Page(page), delta: frame.delta.clone() };
                 self.spread_from(now, &frame, from, way);

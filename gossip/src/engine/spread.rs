@@ -115,6 +115,10 @@ impl Spread {
         self.missing.remove(&digest);
     }
 
+    pub(super) fn was_asked_for(&self, digest: u64) -> bool {
+        self.missing.get(&digest).is_some_and(|missing| missing.asked > 0)
+    }
+
     /// A version arrived, was written or was refused: it is asked for no more.
     pub(super) fn note(&mut self, now: Moment, digest: u64, page: Option<Page>, replaced: Option<(u8, u64)>) {
         self.missing.remove(&digest);
@@ -302,6 +306,32 @@ impl Engine {
             if missing.tellers.len() < MAX_TELLERS && !missing.tellers.contains(&from) {
                 missing.tellers.push(from);
             }
+        }
+    }
+
+    /// A delta came whose base is not held: ask its sender for the page, and whoever sends the same if that one does not
+    /// answer.
+    pub(super) fn ask_for_missed(&mut self, now: Moment, from: NodeId, digest: u64) {
+        let missing = self.spread.missing.get_mut(&digest);
+        if let Some(missing) = missing {
+            if missing.asked > 0 {
+                if missing.tellers.len() < MAX_TELLERS && !missing.tellers.contains(&from) {
+                    missing.tellers.push(from);
+                }
+                return;
+            }
+            missing.tellers.retain(|teller| *teller != from);
+            missing.tellers.insert(0, from);
+            missing.tellers.truncate(MAX_TELLERS);
+            (missing.asked, missing.due) = (1, now + GRAFT_AFTER);
+        } else if self.spread.missing.len() < MAX_MISSING {
+            let missing = Missing { due: now + GRAFT_AFTER, tellers: vec![from], asked: 1 };
+            self.spread.missing.insert(digest, missing);
+        }
+        if let Some(link) = self.links.get_mut(&from) {
+            link.push_graft(digest);
+            self.counts.grafts += 1;
+            self.ready.insert(from);
         }
     }
 

@@ -152,3 +152,53 @@ fn what_was_announced_late_is_asked_for_once_and_no_more_when_it_came() {
     }
     assert_eq!(asked, 2);
 }
+
+/// Mending a tree shows no lack: only what repair itself brings does. In a busy mesh of thousands one such round
+/// lists every page that is held.
+#[test]
+fn a_page_that_was_grafted_starts_no_repair_of_everything() {
+    let mut engine = engine(0, 100, &[1, 2, 3, 4, 5, 6]);
+    let roots = |engine: &mut Engine, page: Page, asked: bool, at: u64| {
+        let now = Moment(at * 1_000_000);
+        if asked {
+            engine.handle_message(now, id(1), Message::Have(vec![page.digest()]));
+            pass(engine, now, Duration::from_millis(300), &[1]);
+        }
+        let now = now + Duration::from_millis(300);
+        engine.handle_message(now, id(1), given(page));
+        let all = pass(engine, now, Duration::from_secs(1), &[1, 2, 3, 4, 5, 6]);
+        all.iter().filter(|(_, message)| matches!(message, Message::Root { .. })).count()
+    };
+    pass(&mut engine, Moment::ZERO, Duration::from_secs(2), &[1, 2, 3, 4, 5, 6]);
+    assert_eq!(roots(&mut engine, page(5, ROWS, 0, 3, vec![3]), true, 10), 1);
+    assert!(roots(&mut engine, page(6, ROWS, 0, 3, vec![3]), false, 20) > 1);
+}
+
+#[test]
+fn a_delta_without_its_base_is_asked_of_one_and_then_of_another() {
+    let mut engine = engine(0, 100, &[1, 2, 3]);
+    let body = |version: u8| -> Vec<u8> {
+        (0..64u8).flat_map(|row| [row, row ^ 0x5a, 7, if row % 8 == 0 { version } else { 0 }]).collect()
+    };
+    let (old, new) = (page(5, ROWS, 0, 2, body(2)), page(5, ROWS, 0, 3, body(3)));
+    let delta = crate::frame::Delta::between(&old, &new);
+    assert!(delta.is_some());
+    for peer in [1, 2, 3] {
+        let frame = Frame { of: crate::frame::Of::Page(new.clone()), delta: delta.clone() };
+        engine.handle_message(Moment::ZERO, id(peer), Message::News(vec![frame]));
+    }
+    let grafts = |messages: &[(u64, Message)]| -> Vec<u64> {
+        messages.iter().filter(|(_, message)| matches!(message, Message::Graft(_))).map(|(peer, _)| *peer).collect()
+    };
+    let at_once: Vec<(u64, Message)> = [1, 2, 3]
+        .iter()
+        .flat_map(|peer| sent(&mut engine, Moment::ZERO, *peer).into_iter().map(|m| (*peer, m)))
+        .collect();
+    assert_eq!(grafts(&at_once), vec![1]);
+    let later = pass(&mut engine, Moment::ZERO, Duration::from_millis(250), &[1, 2, 3]);
+    assert_eq!(grafts(&later), vec![2], "the first did not answer");
+    engine.handle_message(Moment(300_000), id(2), given(new.clone()));
+    let later = pass(&mut engine, Moment(300_000), Duration::from_secs(3), &[1, 2, 3]);
+    assert_eq!(grafts(&later), Vec::<u64>::new());
+    assert_eq!(engine.replica().page(&new.key()), Some(&new));
+}
