@@ -94,11 +94,22 @@ struct Missing {
     asked: u32,
 }
 
+/// A version that came a moment ago.
+#[derive(Debug)]
+struct Recent {
+    at: Moment,
+    digest: u64,
+    /// Bucket and digest of the version before.
+    replaced: Option<(u8, u64)>,
+    /// It was passed on, and so others have it soon if they have it not yet.
+    spreading: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Spread {
     /// By origin: who sent its last news first.
     parents: Vec<u32>,
-    recent: VecDeque<(Moment, u64, Option<(u8, u64)>)>,
+    recent: VecDeque<Recent>,
     pages: BTreeMap<u64, Option<Page>>,
     missing: BTreeMap<u64, Missing>,
     urgent: Option<Budget>,
@@ -119,11 +130,18 @@ impl Spread {
         self.missing.get(&digest).is_some_and(|missing| missing.asked > 0)
     }
 
+    /// Nobody passes this version on, so repair need not wait for that.
+    fn withhold(&mut self, digest: u64) {
+        if let Some(recent) = self.recent.iter_mut().rev().find(|recent| recent.digest == digest) {
+            recent.spreading = false;
+        }
+    }
+
     /// A version arrived, was written or was refused: it is asked for no more.
     pub(super) fn note(&mut self, now: Moment, digest: u64, page: Option<Page>, replaced: Option<(u8, u64)>) {
         self.missing.remove(&digest);
         if self.pages.insert(digest, page).is_none() {
-            self.recent.push_back((now, digest, replaced));
+            self.recent.push_back(Recent { at: now, digest, replaced, spreading: true });
         }
         while self.recent.len() > MAX_RECENT {
             self.drop_oldest();
@@ -132,25 +150,27 @@ impl Spread {
 
     /// Once a second.
     pub(super) fn forget_old(&mut self, now: Moment) {
-        while self.recent.front().is_some_and(|(at, ..)| now.since(*at) > RECENT) {
+        while self.recent.front().is_some_and(|recent| now.since(recent.at) > RECENT) {
             self.drop_oldest();
         }
         self.relayed.retain(|_, budget| now.since(budget.at) < Duration::from_secs(RELAY_BURST / RELAY_RATE));
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((_, digest, _)) = self.recent.pop_front() {
+        if let Some(Recent { digest, .. }) = self.recent.pop_front() {
             self.pages.remove(&digest);
         }
     }
 
     /// Digests of what came since `since`, and of what it replaced.
     pub(super) fn fresh(&self, since: Moment) -> (std::collections::BTreeSet<u64>, Vec<(u8, u64)>) {
-        let young = self.recent.iter().rev().take_while(|(at, ..)| *at >= since);
+        let young = self.recent.iter().rev().take_while(|recent| recent.at >= since);
         let (mut fresh, mut old) = (std::collections::BTreeSet::new(), Vec::new());
-        for (_, digest, replaced) in young {
-            fresh.insert(*digest);
-            old.extend(*replaced);
+        for recent in young {
+            if recent.spreading {
+                fresh.insert(recent.digest);
+            }
+            old.extend(recent.replaced);
         }
         (fresh, old)
     }
@@ -216,6 +236,7 @@ impl Engine {
         let news = way == Way::News;
         if from.is_some() && news && !self.may_relay(now, owner) {
             self.counts.withheld += 1;
+            self.spread.withhold(digest);
             return;
         }
         if let Some(from) = from {

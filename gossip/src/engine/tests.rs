@@ -202,3 +202,25 @@ fn a_delta_without_its_base_is_asked_of_one_and_then_of_another() {
     assert_eq!(grafts(&later), Vec::<u64>::new());
     assert_eq!(engine.replica().page(&new.key()), Some(&new));
 }
+
+/// A writer beyond its rate is left to repair, so repair must not take what was withheld for news on its way: of a
+/// page that is written every second there would never be a version to give.
+#[test]
+fn what_is_withheld_is_given_by_repair_at_once() {
+    let mut engine = engine(0, 100, &[1, 2]);
+    let now = Moment(60_000_000);
+    pass(&mut engine, Moment::ZERO, now - Moment::ZERO, &[1, 2]);
+    for slot in 0..600 {
+        engine.handle_message(now, id(1), news(page(5, ROWS, slot, 3, vec![3])));
+        sent(&mut engine, now, 2);
+    }
+    let withheld = engine.counts().withheld;
+    assert!((80..100).contains(&withheld), "{withheld}");
+    let bucket = u8::try_from(page(5, ROWS, 0, 3, vec![3]).bucket()).unwrap();
+    engine.handle_message(now, id(2), Message::Digests(vec![crate::repair::Listed { bucket, digests: vec![] }]));
+    let given: usize = sent(&mut engine, now, 2)
+        .iter()
+        .map(|message| if let Message::Given(frames) = message { frames.len() } else { 0 })
+        .sum();
+    assert_eq!(given as u64, withheld);
+}
