@@ -426,6 +426,7 @@ impl Engine {
             self.close_strangers(now);
         }
         self.dial_missing(now);
+        self.refute_if_due(now);
         self.settle_now(now);
     }
 

@@ -80,6 +80,8 @@ impl Own {
 pub(super) struct Refutals {
     last: Option<Moment>,
     wait: Duration,
+    /// The mesh holds me for dead, and I have not said otherwise yet.
+    pub(super) due: bool,
 }
 
 impl Refutals {
@@ -238,11 +240,12 @@ impl Engine {
         }
     }
 
-    /// The mesh holds me for dead: say that I am not.
-    pub(super) fn refute(&mut self, now: Moment) {
-        if self.own.me.left || !self.refutals.allow(now) {
+    /// The mesh holds me for dead: say that I am not, now or when the brake allows it.
+    pub(super) fn refute_if_due(&mut self, now: Moment) {
+        if !self.refutals.due || self.own.me.left || !self.refutals.allow(now) {
             return;
         }
+        self.refutals.due = false;
         self.counts.refutations += 1;
         tracing::info!(incarnation = self.own.me.incarnation, "the mesh held me for dead; refuting");
         debug_assert_ne!(self.verdict(self.id), Verdict::Left);

@@ -176,6 +176,7 @@ impl Engine {
         self.judged = now;
         let Some(me) = self.seat else {
             self.cut_off = false;
+            self.refutals.due = false;
             return;
         };
         let incarnation = |seat: Seat| Some(self.member(self.roster.id(seat))?.incarnation);
@@ -192,9 +193,8 @@ impl Engine {
             self.version += 1;
             self.find_my_place();
         }
-        if refute {
-            self.refute(now);
-        }
+        self.refutals.due = refute;
+        self.refute_if_due(now);
     }
 
     fn tell(&self, verdicts: &[Verdict]) {

@@ -224,3 +224,36 @@ fn what_is_withheld_is_given_by_repair_at_once() {
         .sum();
     assert_eq!(given as u64, withheld);
 }
+
+/// Three of four accuse again and again; then the mesh is quiet, and no other row makes me look at mine.
+#[test]
+fn a_refutation_that_was_braked_comes_when_its_time_has_come() {
+    let mut engine = engine(0, 5, &[]);
+    for n in 1..5 {
+        engine.handle_message(Moment::ZERO, id(n), news(member(n, 1, 1)));
+    }
+    let mut now = Moment::ZERO;
+    let mut pass = |engine: &mut Engine, ticks: u32| {
+        for _ in 0..ticks {
+            now = now + TICK;
+            (1..5).for_each(|n| engine.watch.handle_heard(now, id(n)));
+            engine.handle_timeout(now);
+        }
+        now
+    };
+    for round in 0..10 {
+        let (now, incarnation) = (pass(&mut engine, 10), engine.me().unwrap().incarnation);
+        for n in 1..4 {
+            let rows = vec![WatchRow { accused: id(0), incarnation }];
+            engine.handle_message(now, id(n), news(page(n, Table::WATCH, 0, 10 + round, codec::encode(&rows))));
+        }
+        pass(&mut engine, 2);
+        if engine.verdict(id(0)) == Verdict::Dead {
+            break;
+        }
+    }
+    let braked = engine.counts().refutations;
+    assert_eq!(engine.verdict(id(0)), Verdict::Dead);
+    pass(&mut engine, 150);
+    assert_eq!((engine.counts().refutations, engine.verdict(id(0))), (braked + 1, Verdict::Alive));
+}
