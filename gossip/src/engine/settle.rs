@@ -53,13 +53,12 @@ impl Engine {
                     self.handle_admission(now, node);
                 }
             }
-            (Owner::Node(id), Table::MEMBER) => {
-                let Some(member) = page.member() else { return };
-                let known = before.and_then(Page::member);
-                if known.is_some_and(|known| known.incarnation < member.incarnation) {
+            (Owner::Node(id), Table::MEMBER) if slot == Slot::page(0) => {
+                let (known, member) = (before.and_then(Page::member), page.member());
+                if known.zip(member).is_some_and(|(known, member)| known.incarnation < member.incarnation) {
                     self.watch.handle_refuted(now, id);
                 }
-                self.note_standing(id, Some(member));
+                self.note_standing(id, member);
             }
             (Owner::Node(id), Table::WATCH) if slot == Slot::page(0) => self.note_accusations(id, Some(page)),
             _ => {}

@@ -257,3 +257,18 @@ fn a_refutation_that_was_braked_comes_when_its_time_has_come() {
     pass(&mut engine, 150);
     assert_eq!((engine.counts().refutations, engine.verdict(id(0))), (braked + 1, Verdict::Alive));
 }
+
+/// Verdicts follow from the rows that are held, not from those that came before.
+#[test]
+fn a_member_page_that_cannot_be_read_means_the_same_to_who_read_the_last_one() {
+    let unread = page(7, Table::MEMBER, 0, 2, vec![0xff]);
+    let [mut old, mut new] = [engine(0, 100, &[1]), engine(0, 100, &[1])];
+    old.handle_message(Moment::ZERO, id(1), news(member(7, 1, 1)));
+    old.handle_message(Moment::ZERO, id(1), news(unread.clone()));
+    new.handle_message(Moment::ZERO, id(1), news(unread));
+    for engine in [&mut old, &mut new] {
+        engine.handle_timeout(Moment(100_000));
+    }
+    assert_eq!(old.replica(), new.replica());
+    assert_eq!(old.verdict(id(7)), new.verdict(id(7)));
+}
