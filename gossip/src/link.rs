@@ -207,11 +207,12 @@ impl Link {
         if !self.greeted {
             return None;
         }
-        if self.graft != Graft::default() {
-            return Some(Message::Graft(std::mem::take(&mut self.graft)));
-        }
+        // In this order: of an origin in both, a copy too many comes once, where the other order would leave none.
         if !self.prune.is_empty() {
             return Some(Message::Prune(std::mem::take(&mut self.prune)));
+        }
+        if self.graft != Graft::default() {
+            return Some(Message::Graft(std::mem::take(&mut self.graft)));
         }
         for queue in [&mut self.urgent, &mut self.news] {
             let batch = queue.pop();

@@ -272,3 +272,16 @@ fn a_member_page_that_cannot_be_read_means_the_same_to_who_read_the_last_one() {
     assert_eq!(old.replica(), new.replica());
     assert_eq!(old.verdict(id(7)), new.verdict(id(7)));
 }
+
+/// Said in the other order the peer would leave out the very origin that it is asked for.
+#[test]
+fn what_is_asked_for_outlives_what_was_declined_before() {
+    let mut engine = engine(0, 100, &[1, 2]);
+    let first = page(5, ROWS, 0, 3, vec![3]);
+    engine.handle_message(Moment::ZERO, id(2), news(first.clone()));
+    engine.handle_message(Moment::ZERO, id(1), news(first));
+    engine.handle_link_down(Moment::ZERO, id(2));
+    let order: Vec<Message> = sent(&mut engine, Moment::ZERO, 1);
+    let at = |wanted: fn(&Message) -> bool| order.iter().position(wanted).unwrap();
+    assert!(at(|m| matches!(m, Message::Prune(_))) < at(|m| matches!(m, Message::Graft(_))));
+}
