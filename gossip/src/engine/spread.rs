@@ -230,8 +230,12 @@ impl Engine {
         let header = frame.header();
         let (owner, table, digest) = (header.key.owner, header.key.table, header.digest);
         let Some(origin) = origin(&self.roster, owner) else {
-            // Admitted a moment ago; the roster is made anew at the end of this turn. Flood.
-            return self.flood(frame, from, table.is_urgent());
+            // Admitted a moment ago; the roster is made anew at the end of this turn. Flood what is news; what I was
+            // given as a newcomer the others have.
+            if way == Way::News {
+                self.flood(frame, from, table.is_urgent());
+            }
+            return;
         };
         let news = way == Way::News;
         if from.is_some() && news && !self.may_relay(now, owner) {

@@ -285,3 +285,14 @@ fn what_is_asked_for_outlives_what_was_declined_before() {
     let at = |wanted: fn(&Message) -> bool| order.iter().position(wanted).unwrap();
     assert!(at(|m| matches!(m, Message::Prune(_))) < at(|m| matches!(m, Message::Graft(_))));
 }
+
+/// Its roster is made anew at the next tick; until then a newcomer would send each neighbour all that another gave it.
+#[test]
+fn what_a_newcomer_is_given_it_does_not_flood() {
+    let mut engine = engine(0, 300, &[1, 2]);
+    engine.submit(Moment::ZERO, certificate(300)).unwrap();
+    sent(&mut engine, Moment::ZERO, 2);
+    assert_eq!(engine.roster.seat(&id(300)), None);
+    engine.handle_message(Moment::ZERO, id(1), given(page(300, ROWS, 0, 3, vec![3])));
+    assert!(!sent(&mut engine, Moment::ZERO, 2).iter().any(|message| matches!(message, Message::News(_))));
+}
