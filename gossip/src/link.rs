@@ -92,6 +92,8 @@ pub(crate) struct Link {
     pub(crate) share: Option<(u8, u8)>,
     /// Since when the overlay does not ask for this link.
     pub(crate) unwanted_since: Option<Moment>,
+    /// The first message, before any other.
+    hello: Option<Message>,
     beat_due: Option<bool>,
     control: VecDeque<Message>,
     prune: Vec<u64>,
@@ -113,8 +115,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(now: Moment) -> Self {
-        Self { since: now, heard: now, repairs: REPAIRS, ..Self::default() }
+    /// A link that begins with this message.
+    pub(crate) fn new(now: Moment, hello: Message) -> Self {
+        Self { since: now, heard: now, hello: Some(hello), repairs: REPAIRS, ..Self::default() }
     }
 
     /// A heartbeat is due.
@@ -195,6 +198,9 @@ impl Link {
 
     /// The next message for this peer, if there is one.
     pub(crate) fn poll_transmit(&mut self, now: Moment) -> Option<Message> {
+        if let Some(hello) = self.hello.take() {
+            return Some(hello);
+        }
         if self.greeted
             && let Some(probe) = self.beat_due.take()
         {
@@ -280,7 +286,7 @@ mod tests {
     }
 
     fn greeted() -> Link {
-        Link { greeted: true, ..Link::new(Moment::ZERO) }
+        Link { greeted: true, ..Link::default() }
     }
 
     #[test]
@@ -342,8 +348,7 @@ mod tests {
 
     #[test]
     fn a_stranger_is_told_who_we_are_and_nothing_else() {
-        let mut link = Link::new(Moment::ZERO);
-        link.push(Message::Hello { version: 2, certificate: None });
+        let mut link = Link::new(Moment::ZERO, Message::Hello { version: 2, certificate: None });
         link.beat();
         link.push_news(frame(0, 1, 9), true);
         assert!(matches!(link.poll_transmit(Moment::ZERO), Some(Message::Hello { .. })));

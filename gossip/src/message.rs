@@ -17,6 +17,8 @@ use crate::{
 
 /// The longest message: a listing of 32,768 digests, with room to spare.
 pub const MAX_MESSAGE: usize = 512 * 1024;
+/// The longest first message: a certificate, and room for fields to come.
+pub(crate) const MAX_HELLO: usize = 16 * 1024;
 /// Bytes of pages put into one message, so that a heartbeat never waits behind more than this.
 pub(crate) const PAGES_PER_MESSAGE: usize = 32 * 1024;
 /// What this node speaks.
@@ -146,6 +148,9 @@ pub enum MessageError {
     /// It carries something that is no page.
     #[error("a page in the message is not valid")]
     Page(#[from] PageError),
+    /// Something else came before the hello.
+    #[error("the first message is no hello")]
+    NotHello,
 }
 
 impl Message {
@@ -191,6 +196,20 @@ impl Message {
             Wire::Digests(lists) => Self::Digests(from_wire(lists)),
             Wire::Want(lists) => Self::Want(from_wire(lists)),
         })
+    }
+
+    /// Reads the first message of a peer, of whom nothing is known. What is no hello is refused unread: the signatures
+    /// in half a megabyte of pages are a quarter of a second of work.
+    ///
+    /// # Errors
+    /// [`MessageError`]; hostile bytes never panic.
+    pub(crate) fn decode_hello(bytes: &[u8]) -> Result<Self, MessageError> {
+        match codec::decode(bytes)? {
+            Wire::Hello { version, certificate } => {
+                Ok(Self::Hello { version, certificate: certificate.map(|bytes| Page::from_bytes(&bytes)).transpose()? })
+            }
+            _ => Err(MessageError::NotHello),
+        }
     }
 
     /// Length of the encoding, nearly, without encoding: what the simulator counts.

@@ -36,9 +36,8 @@ impl Engine {
             self.actions.push_back(Action::Close(peer));
             return;
         }
-        let mut link = Link::new(now);
         let certificate = self.replica.page(&admission::key(Table::ADMISSION, self.id)).cloned();
-        link.push(Message::Hello { version: VERSION, certificate });
+        let link = Link::new(now, Message::Hello { version: VERSION, certificate });
         if let Some(old) = self.links.insert(peer, link) {
             self.counts.dropped += old.dropped;
         }

@@ -307,6 +307,12 @@ impl Engine {
         self.links.iter().filter(|(_, link)| link.greeted).map(|(id, link)| (*id, link.rtt()))
     }
 
+    /// Whether messages of this peer are heeded: it is linked and has shown that it is a member.
+    #[must_use]
+    pub fn hears(&self, peer: NodeId) -> bool {
+        self.links.get(&peer).is_some_and(|link| link.greeted)
+    }
+
     /// Whether this member is in a minority, or the survivor of a disaster (see [`crate::verdict`]).
     #[must_use]
     pub fn cut_off(&self) -> bool {

@@ -296,3 +296,11 @@ fn what_a_newcomer_is_given_it_does_not_flood() {
     engine.handle_message(Moment::ZERO, id(1), given(page(300, ROWS, 0, 3, vec![3])));
     assert!(!sent(&mut engine, Moment::ZERO, 2).iter().any(|message| matches!(message, Message::News(_))));
 }
+
+/// Who does not know me yet hears nothing else, and reads nothing else.
+#[test]
+fn the_first_word_on_a_link_is_hello() {
+    let mut engine = engine(0, 100, &[]);
+    engine.handle_link_up(Moment::ZERO, id(1));
+    assert!(matches!(sent(&mut engine, Moment::ZERO, 1)[..], [Message::Hello { .. }, Message::Beat(_), ..]));
+}

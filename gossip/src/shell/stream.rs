@@ -7,14 +7,14 @@ use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::message::{MAX_MESSAGE, Message, MessageError};
+use crate::message::{MAX_HELLO, MAX_MESSAGE, Message, MessageError};
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("a message of {0} bytes is longer than {MAX_MESSAGE}")]
+    #[error("a message of {0} bytes is longer than any")]
     TooLong(u32),
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -31,17 +31,34 @@ pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &Mess
     Ok(())
 }
 
-/// Reads one message into `buffer`; the length is checked before a byte is reserved.
+/// Reads the first message of a peer that may be a stranger: a hello, or nothing.
+pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Message, StreamError> {
+    let mut buffer = Vec::new();
+    read_bytes(stream, &mut buffer, MAX_HELLO).await?;
+    Ok(Message::decode_hello(&buffer)?)
+}
+
+/// Reads one message into `buffer`.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<Message, StreamError> {
+    read_bytes(stream, buffer, MAX_MESSAGE).await?;
+    Ok(Message::decode(buffer)?)
+}
+
+/// The length is checked before a byte is reserved.
+async fn read_bytes(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    longest: usize,
+) -> Result<(), StreamError> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length);
-    if length as usize > MAX_MESSAGE {
+    if length as usize > longest {
         return Err(StreamError::TooLong(length));
     }
     buffer.resize(length as usize, 0);
     stream.read_exact(buffer).await?;
-    Ok(Message::decode(buffer)?)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -66,6 +83,24 @@ mod tests {
             assert_eq!(read(&mut wire, &mut buffer).await.unwrap(), *message);
         }
         assert!(matches!(read(&mut wire, &mut buffer).await, Err(StreamError::Io(_))));
+    }
+
+    /// A stranger's pages cost it nothing to repeat, and us a signature each.
+    #[tokio::test]
+    async fn a_stranger_is_read_no_further_than_its_hello() {
+        let hello = Message::Hello { version: 2, certificate: None };
+        for message in [Message::News(vec![]), Message::Have(vec![1]), hello] {
+            let mut wire = Cursor::new(Vec::new());
+            write(&mut wire, &message).await.unwrap();
+            wire.set_position(0);
+            let read = read_hello(&mut wire).await;
+            match message {
+                Message::Hello { .. } => assert_eq!(read.unwrap(), message),
+                _ => assert!(matches!(read, Err(StreamError::Message(MessageError::NotHello)))),
+            }
+        }
+        let mut wire = Cursor::new(u32::to_be_bytes(MAX_HELLO as u32 + 1).to_vec());
+        assert!(matches!(read_hello(&mut wire).await, Err(StreamError::TooLong(_))));
     }
 
     #[tokio::test]

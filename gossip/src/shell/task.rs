@@ -104,6 +104,10 @@ pub(super) struct Task {
 
     writers: BTreeMap<NodeId, Writer>,
     readers: BTreeMap<NodeId, usize>,
+    /// Readers that have read a hello and wait until the engine heeds the peer: what a stranger says is not verified,
+    /// and nothing that a member says before our own stream to it is up gets lost. At most [`STREAMS_PER_PEER`] for
+    /// each connection.
+    waiting: Vec<(NodeId, oneshot::Sender<()>)>,
     links: u64,
     connections: BTreeMap<NodeId, Connections>,
     /// Connections dialled for a bootstrap address, until we know who answered.
@@ -164,6 +168,7 @@ impl Task {
             view,
             writers: BTreeMap::new(),
             readers: BTreeMap::new(),
+            waiting: Vec::new(),
             links: 0,
             connections: BTreeMap::new(),
             dialled: HashMap::new(),
@@ -216,6 +221,7 @@ impl Task {
 
     /// Carries out what the engine asks for.
     fn pump(&mut self) {
+        self.let_readers_go_on();
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Dial { target, attempt } => self.resolve(target, Transport::of_attempt(attempt)),
@@ -254,6 +260,16 @@ impl Task {
         }
     }
 
+    fn let_readers_go_on(&mut self) {
+        for (peer, reader) in std::mem::take(&mut self.waiting) {
+            if self.engine.hears(peer) {
+                let _ = reader.send(());
+            } else if !reader.is_closed() {
+                self.waiting.push((peer, reader));
+            }
+        }
+    }
+
     fn handle_swarm(&mut self, event: SwarmEvent<swarm::BehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, .. } => {
@@ -278,6 +294,7 @@ impl Task {
                 }
                 if num_established == 0 {
                     self.connections.remove(&node);
+                    self.waiting.retain(|(peer, _)| *peer != node);
                     self.close(node);
                 }
             }
@@ -326,21 +343,12 @@ impl Task {
                 self.swarm.close_connection(*old);
             }
         }
+        let (go_on, heard) = oneshot::channel();
+        self.waiting.push((peer, go_on));
         let events = self.sender.clone();
         self.side_tasks.spawn(async move {
-            let mut buffer = Vec::new();
-            loop {
-                match stream::read(&mut stream, &mut buffer).await {
-                    Ok(message) => {
-                        if events.send(Event::Message { peer, message }).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => {
-                        tracing::debug!(peer = %peer.short(), %error, "stream ended");
-                        break;
-                    }
-                }
+            if let Err(error) = read_all(peer, &mut stream, heard, &events).await {
+                tracing::debug!(peer = %peer.short(), %error, "stream ended");
             }
             let _ = events.send(Event::ReaderEnded { peer }).await;
         });
@@ -545,6 +553,26 @@ fn save(store: &mut Store, puts: Vec<Page>, deletes: Vec<Key>) {
             "the node goes on, and tries again with each save; should it stop before one succeeds, it will ask the \
              neighbours for what is new"
         ),
+    }
+}
+
+/// Reads until the stream or this node ends; beyond the hello only when the peer is heeded.
+async fn read_all(
+    peer: NodeId,
+    stream: &mut Stream,
+    heard: oneshot::Receiver<()>,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), stream::StreamError> {
+    let message = stream::read_hello(stream).await?;
+    if events.send(Event::Message { peer, message }).await.is_err() || heard.await.is_err() {
+        return Ok(());
+    }
+    let mut buffer = Vec::new();
+    loop {
+        let message = stream::read(stream, &mut buffer).await?;
+        if events.send(Event::Message { peer, message }).await.is_err() {
+            return Ok(());
+        }
     }
 }
 
