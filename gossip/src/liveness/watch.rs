@@ -8,14 +8,18 @@
 //! ```text
 //!   last beat                     suspicion                                       accusation
 //!   ├── 450 ms + 10 % of the RTT ──┼─ p ─ p ─ p ─ p ─ p ─ p ─ p ─ p ─ (50 ms each) ─┼─ one RTT ─┤
+//!   ├── not before 1,220 ms + 10 % of the RTT + what this link's beats are usually late ─────────┤
 //! ```
+//!
+//! The second line is what a process may be stopped without being dead: a second, and the beat before it. On a path that
+//! loses packets beats come late, each lost one by a retransmission; that is measured, and allowed for.
 //!
 //! **Invariant:** a watcher that was itself stopped accuses nobody (Lifeguard, Dadgar et al. 2017). When a tick comes
 //! late, the time that I slept is added to every member's account and every burst begins anew. A watcher that stalls
 //! again and again trusts itself less: it waits up to [`MAX_STRIKES`] times as long before it suspects anybody.
 //!
 //! Rejected: accusation after four missed beats without probes (512 false accusations a second in 10,000 nodes at 20 %
-//! loss; with the burst 3.6); phi accrual (needs a history of each member that a fresh link does not have).
+//! loss; with the burst 3.6); accusation right after the burst (a machine that stalls for a second is convicted); phi accrual (needs a history of each member that a fresh link does not have).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +35,13 @@ pub const BEAT_EVERY: Duration = Duration::from_millis(200);
 pub(crate) const SUSPICION: Duration = Duration::from_millis(450);
 /// Probes that must all go unanswered; at 20 % loss each way eight lose themselves once in 3,600 bursts.
 pub(crate) const BURST: u8 = 8;
+/// Silence that is never held against anybody: a stop of one second, the beat that was due before it, a little jitter.
+pub(crate) const FORBEARANCE: Duration = Duration::from_millis(1220);
+/// So many times the mean lateness of beats is allowed for besides: at 20 % loss each fifth is late by a
+/// retransmission, and two in a row by three.
+const LATE_TIMES: u32 = 8;
+/// At most this much.
+const MAX_LATE: Duration = Duration::from_millis(500);
 /// Between two probes.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// How long a member that I have never heard may take to be reached: dialling, a handshake, one retry.
@@ -68,6 +79,8 @@ struct Account {
     met: bool,
     incarnation: u64,
     rtt: Duration,
+    /// How late its beats are, smoothed (gain 1/8).
+    late: Duration,
     /// Probes sent since it was last heard, and when the next one is due (after the last: when the answer is overdue).
     sent: u8,
     next: Moment,
@@ -76,12 +89,23 @@ struct Account {
 
 impl Account {
     fn hear(&mut self, at: Moment) {
+        if self.met {
+            let late = at.since(self.heard).saturating_sub(BEAT_EVERY).min(MAX_LATE);
+            self.late = (self.late * 7 + late) / 8;
+        }
         *self = Self { heard: self.heard.max(at), met: true, sent: 0, accused: false, ..*self };
     }
 
     /// When something must be done about this member if it stays silent: a probe, or the accusation.
     fn due(&self, patience: u32) -> Moment {
-        if self.sent == 0 { self.heard + patience * (SUSPICION + self.rtt / 10) } else { self.next }
+        match self.sent {
+            0 => self.heard + patience * (SUSPICION + self.rtt / 10),
+            BURST => {
+                let late = (self.late * LATE_TIMES).min(MAX_LATE);
+                self.next.max(self.heard + FORBEARANCE + self.rtt / 10 + late)
+            }
+            _ => self.next,
+        }
     }
 }
 
@@ -116,8 +140,8 @@ impl Watch {
         if self.steady.remove(&from)
             && let Some(account) = self.accounts.get_mut(&from)
         {
-            account.heard = account.heard.min(now);
-            account.hear(since.min(now));
+            account.heard = since.min(now); // The beats before were not late: they were not looked at.
+            account.hear(account.heard);
         }
     }
 
@@ -219,7 +243,7 @@ impl Watch {
 impl Account {
     fn open(now: Moment, incarnation: u64, met: bool) -> Self {
         let heard = if met { now } else { now + FIRST_CONTACT };
-        Self { heard, met, incarnation, rtt: Duration::ZERO, sent: 0, next: Moment::ZERO, accused: false }
+        Self { heard, met, incarnation, rtt: Duration::ZERO, late: Duration::ZERO, sent: 0, next: Moment::ZERO, accused: false }
     }
 
     fn refute(&mut self, now: Moment) {

@@ -68,7 +68,8 @@ impl Driver {
 
 #[test]
 fn silence_is_probed_eight_times_and_accused_a_round_trip_later() {
-    for (rtt, suspicion, accusation) in [(0, 450, 850), (150, 465, 1015), (200, 470, 1070)] {
+    // For a short path the second that a live process may be stopped is longer, for a long one the round trip.
+    for (rtt, suspicion, accusation) in [(0, 450, 1220), (150, 465, 1235), (400, 490, 1290)] {
         let mut driver = Driver::new(1, rtt);
         driver.hear(1);
         assert_eq!(driver.run(9000), Some(1000 + accusation));
@@ -82,12 +83,35 @@ fn silence_is_probed_eight_times_and_accused_a_round_trip_later() {
 fn an_answer_to_the_last_probe_ends_the_burst() {
     let mut driver = Driver::new(1, 0);
     driver.hear(1);
-    assert_eq!(driver.run(1849), None);
+    assert_eq!(driver.run(2219), None);
     assert_eq!(driver.probes.len(), 8);
     driver.hear(1);
-    assert_eq!(driver.watch.poll_timeout(), Some(ms(1849 + 450)));
-    assert_eq!(driver.run(9000), Some(1849 + 850), "and the next silence needs a burst of its own");
+    assert_eq!(driver.watch.poll_timeout(), Some(ms(2219 + 450)));
+    assert_eq!(driver.run(9000), Some(2219 + 1220 + 500), "the next silence needs a burst of its own, and more patience");
     assert_eq!(driver.probes.len(), 16);
+}
+
+/// Lost packets make beats late, each by a retransmission: that much more silence is nothing.
+#[test]
+fn late_beats_earn_patience_and_punctual_ones_lose_it() {
+    let beats = |driver: &mut Driver, gaps: &[u64]| {
+        for gap in gaps.iter().cycle().take(60) {
+            let next = driver.now + gap;
+            assert_eq!(driver.run(next), None);
+            driver.hear(1);
+        }
+    };
+    let mut driver = Driver::new(1, 0);
+    driver.hear(1);
+    beats(&mut driver, &[200, 200, 400, 50, 150]);
+    let start = driver.now;
+    let patience = driver.run(start + 9000).unwrap() - start;
+    assert!((1220 + 200..=1220 + 500).contains(&patience), "{patience}");
+    driver.hear(1);
+    beats(&mut driver, &[200]);
+    let start = driver.now;
+    let patience = driver.run(start + 9000).unwrap() - start;
+    assert!((1220..=1222).contains(&patience), "{patience}");
 }
 
 #[test]
@@ -113,11 +137,11 @@ fn without_all_eight_probes_there_is_no_accusation() {
 
 #[test]
 fn a_member_never_heard_gets_longer() {
-    assert_eq!(Driver::new(1, 0).run(20_000), Some(1000 + 4000 + 850));
+    assert_eq!(Driver::new(1, 0).run(20_000), Some(1000 + 4000 + 1220));
     let mut met = Driver::new(1, 0);
     assert_eq!(met.run(3000), None);
     met.hear(1);
-    assert_eq!(met.run(20_000), Some(3000 + 850), "its first word ends the credit");
+    assert_eq!(met.run(20_000), Some(3000 + 1220), "its first word ends the credit");
 }
 
 #[test]
@@ -127,7 +151,7 @@ fn a_watcher_that_slept_accuses_nobody_before_a_fresh_full_burst() {
     driver.stall(5100);
     assert_eq!((driver.accuses(1), driver.probes.len()), (false, 0));
     // All the silence but one period was mine; the rest of it and a burst follow.
-    assert_eq!(driver.run(20_000), Some(6100 + 750));
+    assert_eq!(driver.run(20_000), Some(6100 + 1120));
     assert_eq!(driver.probes.len(), 8);
 }
 
@@ -148,7 +172,7 @@ fn a_stall_amid_a_burst_begins_it_anew() {
 fn a_stall_before_the_first_contact_is_no_time_to_dial() {
     let mut driver = Driver::new(1, 0);
     driver.stall(10_100);
-    assert_eq!(driver.run(30_000), Some(1000 + 4000 + 850 + 10_000));
+    assert_eq!(driver.run(30_000), Some(1000 + 4000 + 1220 + 10_000));
 }
 
 #[test]
@@ -160,7 +184,7 @@ fn a_watcher_that_stalls_often_trusts_itself_less_and_later_again() {
         }
         driver.hear(1);
         let start = driver.now;
-        assert_eq!(driver.run(start + 9000), Some(start + patience * 450 + 400), "{stalls} stalls");
+        assert_eq!(driver.run(start + 9000), Some(start + (patience * 450 + 400).max(1220)), "{stalls} stalls");
     }
     let mut driver = Driver::new(1, 0);
     (0..9).for_each(|_| driver.stall(300));
@@ -171,7 +195,7 @@ fn a_watcher_that_stalls_often_trusts_itself_less_and_later_again() {
     }
     let start = driver.now;
     driver.hear(1);
-    assert_eq!(driver.run(start + 9000), Some(start + 850), "30 s without a stall");
+    assert_eq!(driver.run(start + 9000), Some(start + 1220), "30 s without a stall");
 }
 
 #[test]
@@ -181,7 +205,7 @@ fn a_steady_link_counts_as_heard_until_it_falls_quiet() {
     assert_eq!(driver.run(60_000), None);
     assert!(driver.probes.is_empty() && driver.accuses(2));
     driver.watch.handle_quiet(ms(60_000), id(1), ms(59_900));
-    assert_eq!(driver.run(90_000), Some(59_900 + 850));
+    assert_eq!(driver.run(90_000), Some(59_900 + 1220));
     driver.watch.handle_steady(id(1));
     assert!(!driver.accuses(1));
 }
@@ -194,7 +218,7 @@ fn a_link_may_be_steady_before_its_far_end_is_watched_and_after() {
     driver.now = 1100;
     driver.turn();
     driver.hear(1);
-    assert_eq!(driver.run(9000), Some(1100 + 850));
+    assert_eq!(driver.run(9000), Some(1100 + 1220));
     driver.watched.remove(&id(1));
     driver.now += 100;
     driver.turn();
@@ -215,7 +239,7 @@ fn hearing_it_again_or_a_refutation_takes_the_accusation_back() {
     let start = driver.now;
     driver.watch.handle_refuted(ms(start), id(1));
     assert!(!driver.accuses(1));
-    assert_eq!(driver.run(90_000), Some(start + 1000 + 850));
+    assert_eq!(driver.run(90_000), Some(start + 1000 + 1220));
     // A new incarnation that only the tick tells of is as good.
     driver.watched.insert(id(1), (8, Duration::ZERO));
     driver.now += 100;
