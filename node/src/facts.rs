@@ -1,16 +1,25 @@
 //! What the replicated pages say, named and decoded: who is who, who claims what, who measured what.
 //!
+//! The operator names a node, in its certificate: a node that calls itself something else is reported, not obeyed, and
+//! so is one whose certificate has ended. Its claims count within the certificate's prefixes, nowhere else. Of itself a
+//! node believes its own name whatever others hold of it: it is asked under that one.
+//!
 //! Two nodes may carry one name (a host that was set up anew has a new key). The name then belongs to one of them, the
 //! same one everywhere: a live node before a dead one, then the lower key. The other is reported, not obeyed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hickory_proto::rr::Name;
 use nigh_dns::{Label, Standing};
-use nigh_gossip::{Key, MemberView, MeshView, NodeId, Owner, Slot, Stamp, Table, member, verdict::Verdict};
+use nigh_gossip::{Certificate, Key, MemberView, MeshView, NodeId, Stamp, Table, member, verdict::Verdict};
 
 use crate::{
     catalogue::{self, Catalogue, Records},
+    membership::{self, State},
     tables::{
         self,
         claims::Claim,
@@ -34,8 +43,10 @@ pub struct NodeFacts {
     /// When it was last held to be alive, on this process's clock: its rows are confirmed until then, because a living
     /// writer tells what changes and is silent about what does not.
     pub confirmed: Duration,
-    /// Its claims, page by page.
+    /// Its claims that its certificate allows, page by page.
     pub claims: Vec<Arc<Vec<Claim>>>,
+    /// Those that it does not allow: they count nowhere.
+    pub void: Vec<Claim>,
     /// Its measurements, page by page.
     pub rows: Vec<Arc<Vec<Row>>>,
     /// Round trips it measured to its peers.
@@ -80,6 +91,7 @@ pub struct Reader {
     rows: Memo<Vec<Row>>,
     rtt: Memo<Vec<(NodeId, Duration)>>,
     confirmed: BTreeMap<NodeId, Duration>,
+    known: BTreeSet<NodeId>,
     records: Vec<(Key, Stamp)>,
     listed: Arc<Listed>,
 }
@@ -94,13 +106,15 @@ impl Reader {
             rows: Memo::new(tables::LATENCY, tables::latency::decode),
             rtt: Memo::new(Table::RTT, member::round_trips),
             confirmed: BTreeMap::new(),
+            known: BTreeSet::new(),
             records: Vec::new(),
             listed: Arc::default(),
         }
     }
 
-    /// The facts of a view.
-    pub fn read(&mut self, now: Duration, view: &MeshView) -> Facts {
+    /// The facts of a view, `now` on this process's clock and at this Unix time in seconds.
+    pub fn read(&mut self, now: Duration, unix: u64, view: &MeshView) -> Facts {
+        self.forget_the_gone(view);
         let mut facts = Facts {
             me: self.me.clone(),
             at: now,
@@ -110,7 +124,7 @@ impl Reader {
             warnings: Vec::new(),
         };
         for (id, member) in &view.members {
-            self.add(now, view, *id, member, &mut facts);
+            self.add(now, unix, view, *id, member, &mut facts);
         }
         facts.warnings.extend(self.listed.problems.iter().cloned());
         let nodes = facts.nodes.keys();
@@ -126,19 +140,46 @@ impl Reader {
                     .into(),
             );
         }
-        facts.warnings.extend(view.equivocators.iter().map(|id| {
-            format!("node {id} signed two pages of one version: its key is in use twice, or it lies. Revoke it")
+        facts.warnings.extend(membership::two_faced(view).map(|(signer, kept, _)| {
+            let name = view.certificates.get(&signer).map(|certificate| certificate.name.as_str());
+            membership::accusation(signer, name, kept)
         }));
         facts
     }
 
-    fn add(&mut self, now: Duration, view: &MeshView, id: NodeId, member: &MemberView, facts: &mut Facts) {
+    /// What was decoded of nodes that were revoked since.
+    fn forget_the_gone(&mut self, view: &MeshView) {
+        let gone: Vec<NodeId> = self.known.iter().filter(|id| !view.members.contains_key(id)).copied().collect();
+        for id in gone {
+            self.known.remove(&id);
+            self.confirmed.remove(&id);
+            self.profiles.forget(id);
+            self.claims.forget(id);
+            self.rows.forget(id);
+            self.rtt.forget(id);
+        }
+    }
+
+    fn add(&mut self, now: Duration, unix: u64, view: &MeshView, id: NodeId, member: &MemberView, facts: &mut Facts) {
+        self.known.insert(id);
         let Some(profile) = self.profiles.of_node(&view.pages, id).into_iter().next() else {
             facts.nameless.insert(id, member.clone());
             return;
         };
+        let certificate = view.certificates.get(&id);
+        if let Err(problem) = may_be_obeyed(certificate, &profile, unix) {
+            let ended = certificate.is_some_and(|certificate| State::of(certificate, unix) == State::Ended);
+            // Of its own end a node speaks elsewhere, and louder.
+            if id != view.me || !ended {
+                facts.warnings.push(problem);
+            }
+            if id != view.me {
+                facts.nameless.insert(id, member.clone());
+                return;
+            }
+        }
         let standing = match member.verdict {
-            Verdict::Dead => Standing::Dead,
+            Verdict::Dead | Verdict::Absent => Standing::Dead,
             Verdict::Left => Standing::Left,
             Verdict::Alive if profile.draining => Standing::Draining,
             Verdict::Alive => Standing::Alive,
@@ -147,12 +188,17 @@ impl Reader {
         if standing.answers() {
             *confirmed = now;
         }
+        let (claims, void) = within(certificate, self.claims.of_node(&view.pages, id));
+        if !void.is_empty() && certificate.is_some() {
+            facts.warnings.push(beyond(&profile.name, &void));
+        }
         let node = NodeFacts {
             id,
             member: member.clone(),
             standing,
             confirmed: *confirmed,
-            claims: self.claims.of_node(&view.pages, id),
+            claims,
+            void,
             rows: self.rows.of_node(&view.pages, id),
             rtt: self.rtt.of_node(&view.pages, id).iter().flat_map(|rows| rows.iter().copied()).collect(),
             profile,
@@ -174,8 +220,7 @@ impl Reader {
 
     /// The catalogue, decoded again only when one of its records changed.
     fn list(&mut self, view: &MeshView) -> Arc<Listed> {
-        let first = Key { owner: Owner::Operators, table: Table(0), slot: Slot([0; 16]) };
-        let pages = || view.pages.range(first..).map(|(_, page)| page);
+        let pages = || view.pages.of_operators(catalogue::TABLE);
         let records: Vec<(Key, Stamp)> = pages().map(|page| (page.key(), page.stamp())).collect();
         if records != self.records {
             let (catalogue, problems) = Catalogue::from_records(&Records::from_pages(pages()));
@@ -202,5 +247,104 @@ impl Reader {
             self.records = records;
         }
         self.listed.clone()
+    }
+}
+
+/// Whether what this node says counts; why not, with what to do. One without a certificate is this node itself, which
+/// has a warning of its own.
+fn may_be_obeyed(certificate: Option<&Certificate>, profile: &Profile, unix: u64) -> Result<(), String> {
+    let Some(certificate) = certificate else { return Ok(()) };
+    let Certificate { node, name, not_after, .. } = certificate;
+    if State::of(certificate, unix) == State::Ended {
+        return Err(format!(
+            "the certificate of node {name} ended on {}: it counts for nothing until it is renewed: nigh admit {node} \
+             --name {name} --key operator.key",
+            membership::moment(*not_after)
+        ));
+    }
+    if name != profile.name.as_str() {
+        return Err(format!(
+            "node {node} calls itself {}, but is admitted as {name}: it is not obeyed. Set its node.name to {name}, or \
+             admit it anew as {}",
+            profile.name, profile.name
+        ));
+    }
+    Ok(())
+}
+
+/// The claims that a certificate allows, and those that it does not. Where all are allowed nothing is copied.
+fn within(certificate: Option<&Certificate>, pages: Vec<Arc<Vec<Claim>>>) -> (Vec<Arc<Vec<Claim>>>, Vec<Claim>) {
+    let allowed = |claim: &Claim| certificate.is_some_and(|certificate| certificate.allows(&claim.prefix));
+    let mut void = Vec::new();
+    let pages = pages
+        .into_iter()
+        .map(|page| {
+            if page.iter().all(allowed) {
+                return page;
+            }
+            let (good, bad): (Vec<Claim>, Vec<Claim>) = page.iter().partition(|claim| allowed(claim));
+            void.extend(bad);
+            Arc::new(good)
+        })
+        .collect();
+    (pages, void)
+}
+
+fn beyond(name: &Label, void: &[Claim]) -> String {
+    let more = if void.len() > 1 { format!(" and {} more", void.len() - 1) } else { String::new() };
+    let first = void.first().map(|claim| claim.prefix.to_string()).unwrap_or_default();
+    format!(
+        "node {name} claims {first}{more}, which its certificate does not allow: such claims count nowhere. Admit it \
+         anew with --prefix, or take the claim out of its configuration"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn certificate() -> Certificate {
+        Certificate {
+            node: ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().into(),
+            name: "fra".into(),
+            serial: 1,
+            prefixes: vec!["203.0.113.0/24".parse().unwrap()],
+            not_after: 1000,
+        }
+    }
+
+    fn profile(name: &str) -> Profile {
+        Profile {
+            name: name.parse().unwrap(),
+            pop: String::new(),
+            dns: Vec::new(),
+            serves: Vec::new(),
+            draining: false,
+            version: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_is_obeyed_under_the_name_it_was_given_and_until_its_certificate_ends() {
+        assert_eq!(may_be_obeyed(Some(&certificate()), &profile("fra"), 1000), Ok(()));
+        let other = may_be_obeyed(Some(&certificate()), &profile("nyc"), 1000).unwrap_err();
+        assert!(other.contains("calls itself nyc, but is admitted as fra"), "{other}");
+        let ended = may_be_obeyed(Some(&certificate()), &profile("fra"), 1001).unwrap_err();
+        assert!(ended.contains("ended on 1970-01-01T00:16:40Z"), "{ended}");
+    }
+
+    #[test]
+    fn claims_beyond_the_certificate_are_void_and_without_one_all_are() {
+        let claim = |prefix: &str| Claim { prefix: prefix.parse().unwrap(), preference: 10 };
+        let good = Arc::new(vec![claim("203.0.113.128/25")]);
+        let mixed = Arc::new(vec![claim("198.51.100.0/24"), claim("203.0.113.0/24")]);
+        let (claims, void) = within(Some(&certificate()), vec![good.clone(), mixed.clone()]);
+        assert!(Arc::ptr_eq(&claims[0], &good), "nothing to leave out, nothing copied");
+        assert_eq!((claims[1].as_slice(), void.as_slice()), (&mixed[1..], &mixed[..1]));
+        let (claims, void) = within(None, vec![good, mixed]);
+        assert!(claims.iter().all(|page| page.is_empty()));
+        assert_eq!(void.len(), 3);
+        assert!(beyond(&"fra".parse().unwrap(), &void).contains("203.0.113.128/25 and 2 more"));
     }
 }

@@ -155,6 +155,18 @@ pub fn node_key(state_dir: &Path) -> Result<SigningKey, KeyError> {
     }
 }
 
+/// The public half of the node's key in `state_dir`; makes the key if there is none. Root may read it for the node's
+/// own user, who makes the directory his when he first runs.
+///
+/// # Errors
+/// [`KeyError`], which says what to do.
+pub fn node_id(state_dir: &Path) -> Result<NodeId, KeyError> {
+    match node_key(state_dir) {
+        Err(KeyError::Foreign { path, me: 0, .. }) => read(&path, Kind::Node).map(|key| public(&key)),
+        key => key.map(|key| public(&key)),
+    }
+}
+
 /// Reads a key file.
 ///
 /// # Errors
@@ -167,6 +179,14 @@ pub fn load(path: &Path, kind: Kind) -> Result<SigningKey, KeyError> {
         .open(path)
         .map_err(|source| io_error(path, "open the key", source))?;
     check_metadata(path, &file, kind)?;
+    parse(path, file, kind)
+}
+
+fn read(path: &Path, kind: Kind) -> Result<SigningKey, KeyError> {
+    parse(path, File::open(path).map_err(|source| io_error(path, "open the key", source))?, kind)
+}
+
+fn parse(path: &Path, file: File, kind: Kind) -> Result<SigningKey, KeyError> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize));
     let damaged = || KeyError::Damaged { path: path.to_owned(), kind: kind.owner(), remedy: kind.remedy() };
     match file.take(MAX_FILE).read_to_string(&mut text) {

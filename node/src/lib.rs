@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod backups;
 pub mod catalogue;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod cuts;
@@ -14,6 +15,7 @@ pub mod facts;
 pub mod identity;
 pub mod logging;
 pub mod measure;
+pub mod membership;
 pub mod projection;
 pub mod publisher;
 pub mod run;

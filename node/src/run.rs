@@ -13,7 +13,7 @@
 //! with the first snapshot and close after the goodbye.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -21,8 +21,9 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use nigh_dns::{Counters, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Mesh, MeshView};
+use nigh_gossip::{Mesh, MeshView, Page, Table, admission};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -36,11 +37,13 @@ use crate::{
     admin,
     backups::{self, Candidate},
     catalogue::{Catalogue, name::text},
+    certificate::{self, Starting},
     config::Config,
     cuts::Cuts,
     facts::{Facts, Reader},
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
+    membership::{self, State},
     projection,
     publisher::Publisher,
     running::{Latest, Running},
@@ -60,6 +63,8 @@ const CATALOGUE: Duration = Duration::from_secs(5);
 /// How long the DNS fronts may take to end what has begun: half a question over TCP is waited for longer than a restart
 /// should take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// A node that nobody admitted says so in its log this often.
+const PLEAD: Duration = Duration::from_secs(60);
 /// Without any change the world is made anew this often, so that ages and cuts that linger stay true.
 const REFRESH: Duration = Duration::from_secs(5);
 
@@ -99,6 +104,9 @@ struct Node {
     cuts: Cuts,
     serial: u64,
     next_volunteer: Instant,
+    next_plea: Instant,
+    /// The certificate that is in the state directory.
+    kept: Option<Page>,
     /// Bound at the start, served from the first snapshot on: until then questions wait in the sockets.
     bound: Option<(Handler, Vec<UdpSocket>, Vec<TcpListener>)>,
     front: Option<Front>,
@@ -115,6 +123,17 @@ impl Node {
         std::fs::create_dir_all(&config.node.state_dir)
             .with_context(|| format!("cannot make node.state_dir {}", config.node.state_dir.display()))?;
         let signing = identity::node_key(&config.node.state_dir)?;
+        let me = identity::public(&signing);
+        let claimed: Vec<IpNet> = config.claims.iter().map(|claim| claim.prefix).collect();
+        let certificate = Starting {
+            configured: config.mesh.certificate.as_deref(),
+            state_dir: &config.node.state_dir,
+            me,
+            mesh: config.mesh.id,
+            name: &name,
+            claims: &claimed,
+        }
+        .find(unix().as_secs())?;
         let seed = *signing.verifying_key().as_bytes();
         let cuts = Cuts::load(&config.node.state_dir, &name, unix())?;
 
@@ -126,6 +145,7 @@ impl Node {
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
             signing,
             mesh: config.mesh.id,
+            certificate,
             listen: config.mesh.listen.clone(),
             advertise: config.mesh.advertise.iter().map(ToString::to_string).collect(),
             bootstrap: config.mesh.bootstrap.iter().map(ToString::to_string).collect(),
@@ -138,7 +158,7 @@ impl Node {
         let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
         let mut reader = Reader::new(name.clone());
         let mut view = mesh.view();
-        let facts = reader.read(Duration::ZERO, &view.borrow_and_update());
+        let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
         let last_run: Vec<Row> = facts
             .nodes
             .get(&name)
@@ -148,6 +168,7 @@ impl Node {
         let running = Arc::new(Running {
             mesh_id: config.mesh.id,
             pop: config.node.pop.clone(),
+            admit_command: membership::command(me, name.as_str(), &claimed),
             mesh: mesh.clone(),
             snapshot,
             counters,
@@ -181,6 +202,8 @@ impl Node {
             cuts,
             serial: 0,
             next_volunteer: epoch + VOLUNTEER,
+            next_plea: epoch + PLEAD, // the first snapshot's warnings say it as well
+            kept: None,
             bound,
             front: None,
             drained_at: None,
@@ -221,7 +244,9 @@ impl Node {
         let draining = self.running.draining.load(Ordering::Relaxed);
         let again = self.publisher.rows(now, &measured).await?;
         let view = self.view.borrow_and_update().clone();
-        let facts = self.reader.read(now, &view);
+        let facts = self.reader.read(now, unix().as_secs(), &view);
+        self.keep_certificate(&view);
+        self.plead(&view);
         let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
         self.publisher.claims(draining || joining || measured.isolated).await?;
         self.aim(&facts.listed.catalogue);
@@ -230,13 +255,14 @@ impl Node {
             self.next_volunteer = Instant::now() + VOLUNTEER;
             self.volunteer(&facts);
         }
+        let left = self.leave_cuts_of_the_revoked(&view, &facts);
         // Until our own profile has come round there is nobody to answer as.
         if facts.nodes.contains_key(&facts.me) {
-            self.project(facts, &measured);
+            self.project(facts, &view, &measured);
         }
-        if volunteering {
+        if volunteering || left {
             // After the snapshot that answers for the new cuts: nobody is sent here before.
-            self.say_what_i_am(false).await?;
+            self.say_what_i_am(draining).await?;
         }
         let refresh = Instant::now() + REFRESH;
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
@@ -245,12 +271,14 @@ impl Node {
     }
 
     /// Makes the snapshot that packets are answered from.
-    fn project(&mut self, facts: Facts, measured: &Measurements) {
+    fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) {
         self.serial += 1;
         let lingering = self.cuts.answered_for(unix()).cloned().collect();
         let (snapshot, problems) = Snapshot::build(projection::world(self.serial, &facts, measured, lingering));
         self.running.snapshot.store(Arc::new(snapshot));
-        let mut warnings = facts.warnings.clone();
+        let mut warnings: Vec<String> =
+            membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();
+        warnings.extend(facts.warnings.iter().cloned());
         warnings.extend(problems.iter().map(ToString::to_string));
         if measured.isolated {
             warnings
@@ -263,6 +291,34 @@ impl Node {
         if let Some((handler, udp, tcp)) = self.bound.take() {
             self.front = Some(nigh_dns::serve(handler, udp, tcp));
             tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");
+        }
+    }
+
+    /// Keeps the newest certificate beside the key: the next start may come before the mesh is met.
+    fn keep_certificate(&mut self, view: &MeshView) {
+        let Some(page) = view.pages.get(&admission::key(Table::ADMISSION, view.me)) else { return };
+        if !view.is_admitted() || self.kept.as_ref().is_some_and(|kept| kept.stamp() >= page.stamp()) {
+            return;
+        }
+        let path = self.config.node.state_dir.join(certificate::FILE);
+        let held = certificate::read(&path).ok();
+        if held.is_none_or(|held| held.stamp() < page.stamp())
+            && let Err(error) = certificate::write(&path, page)
+        {
+            tracing::warn!("{:#}; the node asks the mesh for it when it starts again", anyhow::Error::new(error));
+        }
+        self.kept = Some(page.clone());
+    }
+
+    /// Says what admits this node, while nothing does.
+    fn plead(&mut self, view: &MeshView) {
+        let state = membership::own(view, unix().as_secs());
+        if state == State::Admitted || Instant::now() < self.next_plea {
+            return;
+        }
+        self.next_plea = Instant::now() + PLEAD;
+        if let Some(warning) = membership::own_warning(view, unix().as_secs(), &self.running.admit_command) {
+            tracing::warn!("{warning}");
         }
     }
 
@@ -289,6 +345,25 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Stands in no longer for nodes that were revoked: nobody is to be sent to their cuts. Whoever was sent there before
+    /// still gets an answer.
+    fn leave_cuts_of_the_revoked(&mut self, view: &MeshView, facts: &Facts) -> bool {
+        let orphans: Vec<Label> = self.cuts.served().filter(|cut| !facts.nodes.contains_key(*cut)).cloned().collect();
+        if orphans.is_empty() {
+            return false;
+        }
+        let revoked: BTreeSet<String> = membership::revoked_names(view);
+        let mut left = false;
+        for cut in orphans.iter().filter(|cut| revoked.contains(cut.as_str())) {
+            match self.cuts.leave(cut, unix()) {
+                Ok(()) => tracing::info!(%cut, "standing in no longer: its node was revoked"),
+                Err(error) => tracing::warn!(%cut, "its node was revoked: {error:#}"),
+            }
+            left = true;
+        }
+        left
     }
 
     async fn say_what_i_am(&mut self, draining: bool) -> anyhow::Result<()> {
@@ -337,7 +412,8 @@ async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: Cancell
     }
 }
 
-fn unix() -> Duration {
+/// The wall clock, since 1970.
+pub(crate) fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

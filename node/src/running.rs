@@ -10,23 +10,26 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 use hickory_proto::rr::{Name, RecordType};
 use nigh_dns::{Counters, Label, RowState, Snapshot, Standing};
-use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, verdict};
+use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, Table, verdict};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     admin::{
         ExplainQuery, Explained, QueryType, Refusal, RefusalKind, Source, Submitted,
         report::{
-            CatalogueStatus, ClaimLine, DnsStatus, LatencyLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine,
-            ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
+            Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
+            MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine, ServerState, ServiceLine, SnapshotStatus,
+            Status, Verdict,
         },
     },
     catalogue::{self, name::text},
     facts::{Facts, NodeFacts},
     measure::ProbeKind,
+    membership::{self, State},
+    run::unix,
 };
 
 /// What the main loop found last, with the warnings of that moment.
@@ -45,6 +48,8 @@ pub struct Running {
     pub mesh_id: NodeId,
     /// This node's place, for people.
     pub pop: String,
+    /// What admits this node: a command for the operator.
+    pub admit_command: String,
     /// The mesh.
     pub mesh: Mesh,
     /// What packets are answered from.
@@ -97,6 +102,12 @@ impl Source for Running {
                 state_hash: HEXLOWER.encode(&view.state_hash),
             },
             dns: DnsStatus::new(self.listen.clone(), &self.counters.read()),
+            admission: AdmissionStatus {
+                state: admission(membership::own(&view, unix().as_secs())),
+                ends: view.certificates.get(&view.me).map(|certificate| certificate.not_after),
+                silenced: view.silenced,
+                equivocations: view.equivocations.len(),
+            },
             catalogue: CatalogueStatus {
                 zones: catalogue.zones.len(),
                 services: catalogue.services.len(),
@@ -119,7 +130,51 @@ impl Source for Running {
             ..peer(node.id, &node.member, me)
         });
         let nameless = latest.facts.nameless.iter().map(|(id, member)| peer(*id, member, me));
-        named.chain(nameless).collect()
+        let mut peers: Vec<Peer> = named.chain(nameless).collect();
+        let view = self.mesh.view().borrow().clone();
+        for (signer, ..) in membership::two_faced(&view) {
+            let signer = signer.to_string();
+            peers.iter_mut().filter(|peer| peer.id == signer).for_each(|peer| peer.equivocated = true);
+        }
+        peers
+    }
+
+    fn members(&self) -> Vec<MemberLine> {
+        let view = self.mesh.view().borrow().clone();
+        let now = unix().as_secs();
+        membership::all(&view, now)
+            .into_iter()
+            .map(|spoken| {
+                let member = view.members.get(&spoken.id);
+                let certificate = spoken.certificate.as_ref();
+                let ends = certificate.map(|certificate| certificate.not_after);
+                MemberLine {
+                    name: certificate.map(|certificate| certificate.name.clone()).unwrap_or_default(),
+                    id: spoken.id.to_string(),
+                    admission: admission(spoken.state),
+                    verdict: member.map_or(Verdict::Absent, |member| verdict_of(member.verdict)),
+                    linked: member.is_some_and(|member| member.linked),
+                    prefixes: certificate.map(|certificate| certificate.prefixes.clone()).unwrap_or_default(),
+                    ends,
+                    ends_in_s: ends.map(|ends| i64::try_from(i128::from(ends) - i128::from(now)).unwrap_or(i64::MAX)),
+                    is_self: spoken.id == view.me,
+                }
+            })
+            .collect()
+    }
+
+    fn equivocations(&self) -> Vec<EquivocationLine> {
+        let view = self.mesh.view().borrow().clone();
+        membership::two_faced(&view)
+            .map(|(signer, kept, lost)| EquivocationLine {
+                name: view.certificates.get(&signer).map(|certificate| certificate.name.clone()).unwrap_or_default(),
+                id: signer.to_string(),
+                table: kept.key().table.0,
+                version: [kept.stamp().major, kept.stamp().minor],
+                kept: BASE64.encode(&kept.to_bytes()),
+                lost: BASE64.encode(&lost.to_bytes()),
+            })
+            .collect()
     }
 
     fn claims(&self) -> Vec<ClaimLine> {
@@ -129,20 +184,24 @@ impl Source for Running {
             .nodes
             .iter()
             .flat_map(|(label, node)| {
-                node.claims.iter().flat_map(|page| page.iter()).map(|claim| ClaimLine {
+                let good = node.claims.iter().flat_map(|page| page.iter()).map(|claim| (claim, false));
+                good.chain(node.void.iter().map(|claim| (claim, true))).map(|(claim, void)| ClaimLine {
                     prefix: claim.prefix,
                     node: label.to_string(),
                     preference: claim.preference,
                     verdict: standing(node.standing),
                     best: false,
+                    void,
                 })
             })
             .collect();
-        let rank = |line: &ClaimLine| (line.prefix, line.verdict != Verdict::Alive, line.preference, line.node.clone());
+        let rank = |line: &ClaimLine| {
+            (line.prefix, line.void || line.verdict != Verdict::Alive, line.preference, line.node.clone())
+        };
         lines.sort_by_key(rank);
         for at in 0..lines.len() {
             let first = at == 0 || lines[at - 1].prefix != lines[at].prefix;
-            lines[at].best = first && lines[at].verdict == Verdict::Alive;
+            lines[at].best = first && lines[at].verdict == Verdict::Alive && !lines[at].void;
         }
         lines
     }
@@ -186,7 +245,13 @@ impl Source for Running {
 
     fn catalogue(&self) -> Vec<Page> {
         let view = self.mesh.view().borrow().clone();
-        view.pages.values().filter(|page| page.key().table == catalogue::TABLE).cloned().collect()
+        view.pages.of_operators(catalogue::TABLE).cloned().collect()
+    }
+
+    fn admissions(&self) -> Vec<Page> {
+        let view = self.mesh.view().borrow().clone();
+        let of = |table| view.pages.of_operators(table).cloned();
+        of(Table::ADMISSION).chain(of(Table::REVOCATION)).collect()
     }
 
     async fn submit(&self, pages: Vec<Page>) -> Result<Submitted, Refusal> {
@@ -226,6 +291,24 @@ fn standing(standing: Standing) -> Verdict {
     }
 }
 
+fn verdict_of(verdict: verdict::Verdict) -> Verdict {
+    match verdict {
+        verdict::Verdict::Alive => Verdict::Alive,
+        verdict::Verdict::Dead => Verdict::Dead,
+        verdict::Verdict::Left => Verdict::Left,
+        verdict::Verdict::Absent => Verdict::Absent,
+    }
+}
+
+fn admission(state: State) -> Admission {
+    match state {
+        State::Admitted => Admission::Admitted,
+        State::Ended => Admission::Ended,
+        State::Revoked => Admission::Revoked,
+        State::Waiting => Admission::Waiting,
+    }
+}
+
 fn millis(time: Duration) -> f64 {
     // Microseconds are all that was measured.
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -236,17 +319,14 @@ fn peer(id: NodeId, member: &MemberView, me: NodeId) -> Peer {
         name: String::new(),
         id: id.to_string(),
         pop: String::new(),
-        verdict: match member.verdict {
-            verdict::Verdict::Alive => Verdict::Alive,
-            verdict::Verdict::Dead => Verdict::Dead,
-            verdict::Verdict::Left => Verdict::Left,
-        },
+        verdict: verdict_of(member.verdict),
         linked: member.linked,
         rtt_ms: member.rtt.map(millis),
         incarnation: member.member.incarnation,
         mesh_addresses: member.member.addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         dns_addresses: Vec::new(),
         cuts: Vec::new(),
+        equivocated: false,
         is_self: id == me,
     }
 }

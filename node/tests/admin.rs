@@ -67,6 +67,7 @@ async fn every_report_has_the_keys_that_scripts_read() {
         "node": { "name": "fra", "id": "aaaa", "pop": "Frankfurt", "version": "0.1.0", "uptime_s": 3725, "draining": false },
         "mesh": { "id": mesh_id, "members": 3, "alive": 2, "links": 1, "pages": 17, "state_hash": "beef" },
         "dns": { "queries": 12, "referrals": 7, "cut_answers": 5, "errors": 0, "listen": ["192.0.2.7:53"] },
+        "admission": { "state": "admitted", "ends": 2_000_000_000, "silenced": false, "equivocations": 0 },
         "catalogue": { "zones": 1, "services": 1, "servers": 2 },
         "snapshot": { "serial": 42 },
         "warnings": ["no claim for 203.0.113.0/24"],
@@ -75,11 +76,21 @@ async fn every_report_has_the_keys_that_scripts_read() {
     let peer = json!({
         "name": "nyc", "id": "abcdefghijklmnop", "pop": "", "verdict": "dead", "linked": true, "rtt_ms": 81.25,
         "incarnation": 3, "mesh_addresses": ["192.0.2.7:4242"], "dns_addresses": ["192.0.2.7"], "cuts": ["nyc"],
-        "self": false,
+        "equivocated": true, "self": false,
     });
     assert_eq!(get("peers").await[1], peer);
-    let claim =
-        json!({ "prefix": "203.0.113.0/24", "node": "fra", "preference": 10, "verdict": "alive", "best": true });
+    let member = json!({
+        "name": "nyc", "id": "abcdefghijklmnop", "admission": "ended", "verdict": "absent", "linked": false,
+        "prefixes": ["203.0.113.0/24"], "ends": 2_000_000_000, "ends_in_s": -5, "self": false,
+    });
+    assert_eq!(get("members").await[1], member);
+    let proof = json!({
+        "name": "nyc", "id": "abcdefghijklmnop", "table": 17, "version": [3, 9], "kept": "AAAA", "lost": "BBBB",
+    });
+    assert_eq!(get("equivocations").await[0], proof);
+    let claim = json!({
+        "prefix": "203.0.113.0/24", "node": "fra", "preference": 10, "verdict": "alive", "best": true, "void": false,
+    });
     assert_eq!(get("claims").await[0], claim);
     let row = json!({
         "node": "fra", "service": "www.lb.example.com", "server": "nyc-1", "address": "192.0.2.1", "state": "down",

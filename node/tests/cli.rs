@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use ed25519_dalek::SigningKey;
+use nigh::certificate;
 use nigh::identity::{self, Kind};
+use nigh_gossip::{NodeId, admission};
 
 use fake::Fake;
 
@@ -107,6 +109,124 @@ fn init_makes_a_key_once() {
     assert_eq!((code, json["mesh_id"].as_str().unwrap().len()), (0, 52));
 }
 
+/// Somebody's public key.
+fn node(seed: u8) -> String {
+    NodeId::from(SigningKey::from_bytes(&[seed; 32]).verifying_key()).to_string()
+}
+
+#[test]
+fn a_nodes_id_is_known_before_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(SMALLEST).unwrap();
+    let state = folder.path().join("state");
+    let line = config.lines().find(|line| line.starts_with("state_dir")).unwrap();
+    std::fs::write(folder.path().join("nigh.toml"), config.replace(line, &format!("state_dir = {state:?}"))).unwrap();
+    let (code, id, err) = nigh(folder.path(), &["id", "nigh.toml"]);
+    assert_eq!((code, err.as_str(), id.len()), (0, "", 53));
+    assert_eq!(id.trim(), identity::public(&identity::load(&state.join("node.key"), Kind::Node).unwrap()).to_string());
+    assert_eq!(nigh(folder.path(), &["id", "--config", "nigh.toml"]).1, id);
+    assert_eq!(nigh(folder.path(), &["id", "--state-dir", "state"]).1, id);
+    assert_eq!(nigh(folder.path(), &["id"]).0, 2);
+}
+
+#[test]
+fn a_certificate_is_issued_and_renewed_without_any_node() {
+    let folder = tempfile::tempdir().unwrap();
+    nigh(folder.path(), &["init", "--key", "operator.key"]);
+    let path = folder.path().join("fra.certificate");
+    let admit = |node: &str, more: &[&str]| {
+        let args = ["admit", node, "--key", "operator.key", "--out", "fra.certificate"];
+        nigh(folder.path(), &[&args, more].concat())
+    };
+    let read = || certificate::read(&path).unwrap().certificate().cloned().unwrap();
+    let (code, out, err) = admit(&node(1), &["--name", "fra"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with(&format!("admitted {} as fra, until 20", node(1))), "{out}");
+    assert!(out.contains("\nit may claim anything (0.0.0.0/0 and ::/0): no --prefix was given\n"), "{out}");
+    assert!(out.ends_with("written to fra.certificate: put it on the node, as certificate in its state directory\n"));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    let first = read();
+    assert_eq!((first.name.as_str(), first.prefixes.len()), ("fra", 2));
+
+    let more = ["--name", "fra", "--prefix", "203.0.113.0/24", "--prefix", "2001:db8::/32", "--days", "30", "--json"];
+    let (code, out, _) = admit(&node(1), &more);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["renewed"], &json["taken_by"]), (0, &true.into(), &serde_json::Value::Null));
+    let second = read();
+    assert_eq!((second.serial, second.prefixes.len()), (first.serial, 2), "its places on the rings stay");
+    assert_eq!(json["ends"], second.not_after);
+    assert!(second.not_after + 334 * 86_400 < first.not_after);
+
+    let (code, _, err) = admit(&node(2), &["--name", "nyc"]);
+    assert!(code == 1 && err.contains(" holds the certificate of fra ("), "{err}");
+    for wrong in [
+        &["--name", "a.b"][..],
+        &["--name", "FRA"],
+        &["--name", "fra", "--prefix", "203.0.113.1/24"],
+        &["--name", "fra", "--days", "0"],
+        &[],
+    ] {
+        assert_eq!(admit(&node(1), wrong).0, 2, "{wrong:?}");
+    }
+    assert_eq!(admit("fra", &["--name", "fra"]).0, 2);
+    assert_eq!(read(), second);
+}
+
+#[tokio::test]
+async fn admit_and_revoke_are_signed_above_what_the_mesh_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::new(identity::create(&folder.path().join("operator.key"), Kind::Operator).unwrap());
+    let (_, _stop) = fake.serve(folder.path());
+    let admit = async |node: &str, more: &[&str]| {
+        nigh_beside(folder.path(), &[&["admit", node, "--key", "operator.key", "--name"], more].concat()).await
+    };
+    let revoke =
+        async |more: &[&str]| nigh_beside(folder.path(), &[&["revoke", "--key", "operator.key"], more].concat()).await;
+    let newest = || fake.pages.lock().unwrap().last().cloned().unwrap();
+
+    // The clock of whoever revoked it was nine minutes ahead.
+    let ahead = nigh::catalogue::hlc::unix_millis() + 540_000;
+    let id: NodeId = node(1).parse().unwrap();
+    let revocation = admission::revoke(&fake.operator, id, ahead, 7);
+    fake.pages.lock().unwrap().push(revocation.clone());
+    let (code, out, err) = admit(&node(1), &["fra", "--out", "file", "--socket", "nigh.sock"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("\ntaken by fra, which tells all others\nwritten to file: "), "{out}");
+    assert!(newest().stamp() > revocation.stamp());
+    assert_eq!(certificate::read(&folder.path().join("file")).unwrap(), newest());
+    let serial = newest().certificate().unwrap().serial;
+    let (_, out, _) = admit(&node(1), &["fra", "--prefix", "203.0.113.0/24"]).await;
+    assert!(
+        out.starts_with("renewed ") && out.contains("\nuntil now it might claim within 0.0.0.0/0, ::/0\n"),
+        "{out}"
+    );
+    assert_eq!(newest().certificate().unwrap().serial, serial);
+
+    let (code, _, err) = admit(&node(2), &["fra"]).await;
+    assert_eq!(code, 2);
+    assert!(
+        err.contains(&format!(
+            "fra is the name of node {id}; choose another name, or end that one first: nigh revoke {id}"
+        )),
+        "{err}"
+    );
+    let before = fake.pages.lock().unwrap().len();
+    let (code, out, err) = revoke(&["fra"]).await;
+    assert_eq!((code, err.as_str()), (2, "nigh: nobody is there to ask; if that is meant, add --yes\n"));
+    assert!(out.contains(&node(1)) && out.contains("its name is no longer answered for"), "{out}");
+    assert_eq!(fake.pages.lock().unwrap().len(), before);
+    assert_eq!(revoke(&["fra", "--yes"]).await.0, 0);
+    assert_eq!(admission::read_revocation(&newest()), Some(id));
+    let (code, _, err) = revoke(&["fra", "--yes"]).await;
+    assert_eq!((code, err.as_str()), (2, "nigh: no node is admitted as \"fra\"; `nigh members` lists them\n"));
+    // The name is free again.
+    assert_eq!(admit(&node(2), &["fra"]).await.0, 0);
+
+    identity::create(&folder.path().join("other.key"), Kind::Operator).unwrap();
+    let (code, _, err) = nigh_beside(folder.path(), &["revoke", &node(1), "--key", "other.key", "--yes"]).await;
+    assert!(code == 1 && err.contains(" is the key of mesh "), "{err}");
+}
+
 #[test]
 fn a_loose_key_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,7 +244,7 @@ fn without_a_node_every_command_says_what_to_do() {
     nigh(folder.path(), &["init", "--key", "operator.key"]);
     let explain = ["explain", "www.lb.example.com", "--from", "203.0.113.53"];
     let apply = ["apply", CATALOGUE, "--key", "operator.key"];
-    let reads = ["status", "peers", "claims", "latency", "services", "drain"];
+    let reads = ["status", "peers", "members", "equivocations", "claims", "latency", "services", "drain"];
     let all = reads.iter().map(std::slice::from_ref).chain([&explain[..], &apply]);
     for args in all {
         let (code, out, err) = nigh(folder.path(), args);
@@ -150,6 +270,7 @@ async fn reports_are_tables_that_people_can_read() {
 node       fra (Frankfurt), nigh 0.1.0, up 1h 2m
 id         aaaa
 mesh       {mesh_id}
+admission  admitted until 2033-05-18T03:33:20Z
 members    2 of 3 alive, 1 linked
 pages      17, state beef
 dns        192.0.2.7:53
@@ -161,15 +282,28 @@ warning    no claim for 203.0.113.0/24
     );
     assert_eq!(table("status").await, status);
     let peers = "\
-NODE  POP  VERDICT  LINK    RTT ms  MESH            DNS        CUTS  ID
-fra   -    alive    self         -  192.0.2.7:4242  192.0.2.7  fra   abcdefgh
-nyc   -    dead     linked    81.2  192.0.2.7:4242  192.0.2.7  nyc   abcdefgh
+NODE  POP  VERDICT          LINK    RTT ms  MESH            DNS        CUTS  ID
+fra   -    alive            self         -  192.0.2.7:4242  192.0.2.7  fra   abcdefgh
+nyc   -    dead, two-faced  linked    81.2  192.0.2.7:4242  192.0.2.7  nyc   abcdefgh
 ";
     assert_eq!(table("peers").await, peers);
+    let members = "\
+NAME  ADMISSION  VERDICT  LINK  ENDS IN  PREFIXES        ID
+fra   admitted   alive    self  40 days  203.0.113.0/24  abcdefghijklmnop
+nyc   ended      absent   -           -  203.0.113.0/24  abcdefghijklmnop
+sin   revoked    absent   -           -  203.0.113.0/24  abcdefghijklmnop
+";
+    assert_eq!(table("members").await, members);
+    let proofs = "\
+NODE  TABLE  VERSION  ID
+nyc      17  3.9      abcdefghijklmnop
+both pages of each, as signed: nigh equivocations --json
+";
+    assert_eq!(table("equivocations").await, proofs);
     let claims = "\
 PREFIX          NODE  PREFERENCE  VERDICT  BEST
 203.0.113.0/24  fra           10  alive    best
-203.0.113.0/24  nyc          200  alive    -
+203.0.113.0/24  nyc          200  alive    void
 ";
     assert_eq!(table("claims").await, claims);
     let latency = "\

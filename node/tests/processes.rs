@@ -6,6 +6,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "processes/admission.rs"]
+mod admission;
 #[path = "processes/dns.rs"]
 mod dns;
 #[path = "processes/fleet.rs"]
@@ -377,6 +379,7 @@ async fn json_logs_are_one_object_per_line() {
     let mut settings = fleet.settings(AMS);
     settings.log_format = "json";
     let config = fleet.config(AMS, &settings).replace("[log]\n", "[log]\nlevel = \"debug\"\n");
+    fleet.certify(AMS, "ams", 3600).unwrap();
     let mut ams = fleet.start_with(AMS, &config);
     fleet.joined(&[AMS]).await;
     // Nobody listens on the origins' port: state changes to tell of, with quotes and figures in them.

@@ -94,7 +94,16 @@ impl Client {
         pages.decode().map_err(|problem| self.broken(problem))
     }
 
-    /// Submits signed records, in as many requests as they need.
+    /// Certificates and revocations; signatures are checked here once more.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn admissions(&self) -> Result<Vec<Page>, ClientError> {
+        let pages: Pages = self.get("admissions").await?;
+        pages.decode().map_err(|problem| self.broken(problem))
+    }
+
+    /// Submits signed records, certificates or revocations, in as many requests as they need.
     ///
     /// # Errors
     /// [`ClientError`]; earlier requests stay done then, and applying again does the rest.

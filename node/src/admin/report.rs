@@ -18,6 +18,9 @@ pub struct Status {
     pub mesh: MeshStatus,
     /// What it answered.
     pub dns: DnsStatus,
+    /// Its right to be there.
+    #[serde(default)]
+    pub admission: AdmissionStatus,
     /// What it answers for.
     pub catalogue: CatalogueStatus,
     /// The snapshot that packets are answered from.
@@ -58,6 +61,87 @@ pub struct MeshStatus {
     pub pages: usize,
     /// Equal on nodes with equal pages.
     pub state_hash: String,
+}
+
+/// The node's right to be in the mesh.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmissionStatus {
+    /// What holds.
+    pub state: Admission,
+    /// Until when, in Unix seconds; none without a certificate.
+    pub ends: Option<u64>,
+    /// Another process runs with this node's key, and this one fell silent for it.
+    pub silenced: bool,
+    /// Members of which two pages of one version are held.
+    pub equivocations: usize,
+}
+
+/// Whether a node may be in the mesh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// It is a member.
+    Admitted,
+    /// Its certificate has ended.
+    Ended,
+    /// It was a member until it was revoked.
+    Revoked,
+    /// No operator has admitted it yet.
+    #[default]
+    Waiting,
+}
+
+impl Admission {
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Ended => "ended",
+            Self::Revoked => "revoked",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// A node that an operator admitted, or revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberLine {
+    /// The name it was given; empty if its certificate is not held.
+    pub name: String,
+    /// Its public key.
+    pub id: String,
+    /// What holds.
+    pub admission: Admission,
+    /// Where it stands; absent if it has never spoken.
+    pub verdict: Verdict,
+    /// Whether this node is linked to it.
+    pub linked: bool,
+    /// Within which its claims count.
+    pub prefixes: Vec<IpNet>,
+    /// When its certificate ends, in Unix seconds.
+    pub ends: Option<u64>,
+    /// Seconds until then; negative if it has ended.
+    pub ends_in_s: Option<i64>,
+    /// Whether this is the node that answers.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+}
+
+/// Two pages of one key and version: who signed both lied, or its key is in use twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquivocationLine {
+    /// Who signed both; the name it was given, if it has one.
+    pub name: String,
+    /// Its public key.
+    pub id: String,
+    /// The table of the pages.
+    pub table: u16,
+    /// Their version.
+    pub version: [u64; 2],
+    /// The page that is kept: signed header, signature and body, in base64.
+    pub kept: String,
+    /// The other one.
+    pub lost: String,
 }
 
 /// What the node answered since its start.
@@ -112,6 +196,8 @@ pub enum Verdict {
     Dead,
     /// It said so itself.
     Left,
+    /// It has never spoken.
+    Absent,
 }
 
 impl Verdict {
@@ -122,6 +208,7 @@ impl Verdict {
             Self::Draining => "draining",
             Self::Dead => "dead",
             Self::Left => "left",
+            Self::Absent => "absent",
         }
     }
 }
@@ -149,6 +236,9 @@ pub struct Peer {
     pub dns_addresses: Vec<IpAddr>,
     /// The cuts it serves, its own and those it backs up.
     pub cuts: Vec<String>,
+    /// Whether two pages of one version, signed by it, are held.
+    #[serde(default)]
+    pub equivocated: bool,
     /// Whether this is the node that answers.
     #[serde(rename = "self")]
     pub is_self: bool,
@@ -167,6 +257,9 @@ pub struct ClaimLine {
     pub verdict: Verdict,
     /// Whether it is the one that resolvers in this prefix are sent to.
     pub best: bool,
+    /// The node's certificate does not allow it: it counts nowhere.
+    #[serde(default)]
+    pub void: bool,
 }
 
 /// One node's measurement of one server.

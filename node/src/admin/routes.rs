@@ -29,7 +29,7 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn encode(pages: &[Page]) -> Self {
-        Self { pages: pages.iter().map(|page| data_encoding::BASE64.encode(page.to_bytes())).collect() }
+        Self { pages: pages.iter().map(|page| data_encoding::BASE64.encode(&page.to_bytes())).collect() }
     }
 
     pub(super) fn decode(&self) -> Result<Vec<Page>, String> {
@@ -45,6 +45,9 @@ pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Ro
     Router::new()
         .route("/v1/status", get(async |State(node): State<Arc<S>>| Json(node.status())))
         .route("/v1/peers", get(async |State(node): State<Arc<S>>| Json(node.peers())))
+        .route("/v1/members", get(async |State(node): State<Arc<S>>| Json(node.members())))
+        .route("/v1/equivocations", get(async |State(node): State<Arc<S>>| Json(node.equivocations())))
+        .route("/v1/admissions", get(async |State(node): State<Arc<S>>| Json(Pages::encode(&node.admissions()))))
         .route("/v1/claims", get(async |State(node): State<Arc<S>>| Json(node.claims())))
         .route("/v1/latency", get(async |State(node): State<Arc<S>>| Json(node.latency())))
         .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
@@ -108,7 +111,7 @@ async fn unknown_path(request: Request) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         error: format!("nothing at {}", request.uri().path()),
-        hint: "there are /v1/status, peers, claims, latency, services, explain, catalogue and drain".into(),
+        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, latency, services, explain, catalogue and drain".into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use nigh_gossip::{NodeId, Page};
 use serde::{Deserialize, Serialize};
 
-use super::report::{ClaimLine, LatencyLine, Peer, ServiceLine, Status};
+use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
 
 /// The node as the admin server sees it. Every answer is a copy of one moment's state; nothing here waits but
 /// [`Source::submit`].
@@ -18,6 +18,10 @@ pub trait Source: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// All members, this node included, by name.
     fn peers(&self) -> Vec<Peer>;
+    /// All nodes that an operator admitted or revoked, by name.
+    fn members(&self) -> Vec<MemberLine>;
+    /// Proofs that a key signed two pages of one version.
+    fn equivocations(&self) -> Vec<EquivocationLine>;
     /// All claims, by prefix, best first.
     fn claims(&self) -> Vec<ClaimLine>;
     /// All rows: who measured what.
@@ -31,7 +35,9 @@ pub trait Source: Send + Sync + 'static {
     fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal>;
     /// The catalogue's records, tombstones included.
     fn catalogue(&self) -> Vec<Page>;
-    /// Takes signed records, which the server has found admissible, into the replica and spreads them.
+    /// Certificates and revocations, as the operator signed them.
+    fn admissions(&self) -> Vec<Page>;
+    /// Takes signed records, certificates and revocations, which the server has found admissible, into the replica and spreads them.
     fn submit(&self, pages: Vec<Page>) -> impl Future<Output = Result<Submitted, Refusal>> + Send;
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);

@@ -1,18 +1,19 @@
-//! Which records a node takes from an operator.
+//! Which pages a node takes from an operator: records of the catalogue, certificates, revocations.
 //!
 //! The check is made once, where an edit enters the mesh; pages that come from peers are checked for their signature
 //! and merged. A bound that depends on a node's clock must not decide what a replica holds.
 
-use nigh_gossip::{NodeId, Owner, Page};
+use nigh_gossip::{NodeId, Owner, Page, Table, admission};
 
 use super::TABLE;
 use super::hlc::{self, TooFarAhead};
 use super::record::{Record, Unreadable};
+use crate::config::Label;
 
-/// Records in one request: a request stays small, and a large file is sent as several.
+/// Pages in one request: a request stays small, and a large file is sent as several.
 pub const MAX_SUBMIT: usize = 1000;
 
-/// Why records are not taken. None of a request is, if one is not.
+/// Why pages are not taken. None of a request is, if one is not.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdmitted {
     /// Signed by a key that does not rule this mesh.
@@ -24,11 +25,17 @@ pub enum NotAdmitted {
         mesh: NodeId,
     },
     /// Another table's page, or another owner's.
-    #[error("a page that is no catalogue record; only `nigh apply` and its like submit here")]
-    NotARecord,
+    #[error("a page that is no edit of an operator; only `nigh apply`, `nigh admit` and their like submit here")]
+    NotAnEdit,
     /// Not readable here, so it would not be answered from here.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// A certificate or a revocation that every node would pass over.
+    #[error("a certificate or revocation that does not read; is another version of nigh in use?")]
+    NoAdmission,
+    /// A name that no zone can have.
+    #[error("a certificate for {0:?}, which is no node name: {1}")]
+    Name(String, String),
     /// From the future.
     #[error("{0}: {1}")]
     Ahead(String, TooFarAhead),
@@ -37,7 +44,7 @@ pub enum NotAdmitted {
     TooMany(usize),
 }
 
-/// Checks records that an operator submits to this node.
+/// Checks pages that an operator submits to this node.
 ///
 /// # Errors
 /// The first reason not to take them.
@@ -46,15 +53,80 @@ pub fn admit(pages: &[Page], mesh: NodeId, now_millis: u64) -> Result<(), NotAdm
         return Err(NotAdmitted::TooMany(pages.len()));
     }
     for page in pages {
-        if page.key().table != TABLE || page.key().owner != Owner::Operators {
-            return Err(NotAdmitted::NotARecord);
+        if page.key().owner != Owner::Operators {
+            return Err(NotAdmitted::NotAnEdit);
         }
         if page.signer() != mesh {
             return Err(NotAdmitted::Signer { signer: page.signer(), mesh });
         }
-        let record = Record::decode(page.key(), page.body())?;
-        hlc::bound(page.stamp().into(), now_millis)
-            .map_err(|ahead| NotAdmitted::Ahead(record.identity.to_string(), ahead))?;
+        let subject = subject(page)?;
+        hlc::bound(page.stamp().into(), now_millis).map_err(|ahead| NotAdmitted::Ahead(subject, ahead))?;
     }
     Ok(())
+}
+
+/// What the page is about, if it makes sense.
+fn subject(page: &Page) -> Result<String, NotAdmitted> {
+    match page.key().table {
+        TABLE => Ok(Record::decode(page.key(), page.body())?.identity.to_string()),
+        Table::ADMISSION => {
+            let certificate = page.certificate().ok_or(NotAdmitted::NoAdmission)?;
+            // In the one spelling that a profile can have, or the node would be admitted and never obeyed.
+            match certificate.name.parse::<Label>() {
+                Ok(label) if label.as_str() == certificate.name => Ok(format!("certificate of {label}")),
+                Ok(label) => Err(NotAdmitted::Name(certificate.name.clone(), format!("{label} is meant"))),
+                Err(problem) => Err(NotAdmitted::Name(certificate.name.clone(), problem.to_string())),
+            }
+        }
+        Table::REVOCATION => match admission::read_revocation(page) {
+            Some(node) => Ok(format!("revocation of {node}")),
+            None => Err(NotAdmitted::NoAdmission),
+        },
+        _ => Err(NotAdmitted::NotAnEdit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ed25519_dalek::SigningKey;
+    use nigh_gossip::{Certificate, Key, Slot};
+
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn certificate(name: &str) -> Certificate {
+        let node = key(1).verifying_key().into();
+        Certificate { node, name: name.into(), serial: 1, prefixes: Vec::new(), not_after: u64::MAX }
+    }
+
+    fn refusal(page: Page) -> String {
+        admit(&[page], key(9).verifying_key().into(), 1000).err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn certificates_and_revocations_pass_if_the_operator_signed_them_and_they_make_sense() {
+        let (operator, node) = (key(9), NodeId::from(key(1).verifying_key()));
+        assert_eq!(refusal(certificate("fra").sign(&operator, 1000, 0)), "");
+        assert_eq!(refusal(admission::revoke(&operator, node, 1000, 0)), "");
+        assert!(refusal(certificate("fra").sign(&key(8), 1, 0)).starts_with("signed by "));
+        assert!(refusal(admission::revoke(&key(8), node, 1, 0)).starts_with("signed by "));
+        let late = 1000 + 700_000;
+        assert!(
+            refusal(certificate("fra").sign(&operator, late, 0)).starts_with("certificate of fra: stamped 11m 40s")
+        );
+        assert!(refusal(admission::revoke(&operator, node, late, 0)).starts_with("revocation of "));
+        for name in ["", "fra.nyc", "ns-fra", "FRA"] {
+            assert!(refusal(certificate(name).sign(&operator, 1, 0)).contains("which is no node name"), "{name}");
+        }
+        for table in [Table::ADMISSION, Table::REVOCATION] {
+            let page = Page::sign(&operator, admission::key(table, node), 1, 0, b"?".to_vec());
+            assert!(refusal(page).starts_with("a certificate or revocation that does not read"));
+        }
+        let other = Key { owner: Owner::Operators, table: Table(99), slot: Slot::page(0) };
+        assert!(refusal(Page::sign(&operator, other, 1, 0, vec![])).starts_with("a page that is no edit"));
+    }
 }

@@ -28,7 +28,7 @@ fn apply(records: &mut Records, desired: &Catalogue) -> Vec<Page> {
     let mut clock = Clock::after(records.stamps());
     let pages = sign(&plan(records, desired), &key(), &mut clock, NOW).unwrap();
     for page in &pages {
-        records.apply(&Page::from_bytes(page.to_bytes()).unwrap());
+        records.apply(&Page::from_bytes(&page.to_bytes()).unwrap());
     }
     pages
 }
@@ -177,7 +177,7 @@ fn only_the_operators_timely_records_are_admitted() {
     assert!(matches!(admit(&stranger, mesh, NOW), Err(NotAdmitted::Signer { .. })));
     let other_table = Key { table: Table(17), ..changes[0].identity.key() };
     let page = Page::sign(&key(), other_table, NOW, 0, vec![]);
-    assert!(matches!(admit(&[page], mesh, NOW), Err(NotAdmitted::NotARecord)));
+    assert!(matches!(admit(&[page], mesh, NOW), Err(NotAdmitted::NotAnEdit)));
     let garbled = Page::sign(&key(), changes[0].identity.key(), NOW, 0, vec![1]);
     assert!(matches!(admit(&[garbled], mesh, NOW), Err(NotAdmitted::Unreadable(_))));
     let many = vec![signed(&key(), NOW)[0].clone(); 1001];

@@ -81,7 +81,7 @@ impl Apply {
     }
 }
 
-fn check_mesh(status: &Status, operator: NodeId, file: &std::path::Path) -> anyhow::Result<()> {
+pub(super) fn check_mesh(status: &Status, operator: NodeId, file: &std::path::Path) -> anyhow::Result<()> {
     if status.mesh.id != operator.to_string() {
         bail!(
             "{} is the key of mesh {operator}, but node {} belongs to mesh {}; use that operator's key, or another \

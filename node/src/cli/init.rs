@@ -43,7 +43,8 @@ impl Init {
              [mesh]\n\
              id = \"{id}\"\n\
              \n\
-             Then start a node, and give it services: nigh apply services.toml --key {file}"
+             Then admit each node, by the id that it prints: nigh id nigh.toml\n\
+             nigh admit NODE_ID --name NAME --key {file} --out certificate"
         );
         Ok(output::print(&text)?)
     }

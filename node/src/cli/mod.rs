@@ -5,11 +5,14 @@
 //!
 //! Commands that read print a table for people, or with `--json` the API's own JSON, unchanged.
 
+mod admit;
 mod apply;
 mod files;
+mod id;
 mod init;
 mod output;
 mod read;
+mod revoke;
 mod table;
 
 use std::ffi::OsString;
@@ -46,12 +49,22 @@ enum Command {
     CheckConfig(ConfigFile),
     /// Make an operator key, and with it a new mesh
     Init(init::Init),
+    /// Print a node's public key, which `nigh admit` needs; makes the key if there is none
+    Id(id::Id),
+    /// Admit a node to the mesh, or renew its certificate
+    Admit(admit::Admit),
+    /// End a node's membership
+    Revoke(revoke::Revoke),
     /// Make the mesh's catalogue what FILE says; what is not in FILE is removed
     Apply(apply::Apply),
     /// The node at a glance
     Status(Read),
-    /// All members of the mesh
+    /// All nodes that have spoken, and where they stand
     Peers(Read),
+    /// All nodes that were admitted or revoked, and until when
+    Members(Read),
+    /// Proofs that a key is in use twice, or that its owner lies
+    Equivocations(Read),
     /// Which node claims which resolvers
     Claims(Read),
     /// What each node measured of each server
@@ -76,7 +89,7 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Socket {
     /// The node's admin socket [env: NIGH_SOCKET] [default: /run/nigh/nigh.sock]
     #[arg(long, value_name = "PATH")]
@@ -84,6 +97,11 @@ struct Socket {
 }
 
 impl Socket {
+    /// Whether a node is named on the command line.
+    fn is_given(&self) -> bool {
+        self.socket.is_some()
+    }
+
     fn client(self) -> Client {
         let path =
             self.socket.or_else(|| std::env::var_os(SOCKET_ENV).filter(|path| !path.is_empty()).map(PathBuf::from));
@@ -151,9 +169,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::CheckConfig(file) => output::print(&check_report(&load(file)?))?,
         Command::Init(init) => init.run()?,
+        Command::Id(id) => id.run()?,
+        Command::Admit(admit) => block_on(Threads::One, admit.run())??,
+        Command::Revoke(revoke) => block_on(Threads::One, revoke.run())??,
         Command::Apply(apply) => block_on(Threads::One, apply.run())??,
         Command::Status(read) => block_on(Threads::One, read::status(read.socket.client(), read.json))??,
         Command::Peers(read) => block_on(Threads::One, read::peers(read.socket.client(), read.json))??,
+        Command::Members(read) => block_on(Threads::One, read::members(read.socket.client(), read.json))??,
+        Command::Equivocations(read) => block_on(Threads::One, read::equivocations(read.socket.client(), read.json))??,
         Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client(), read.json))??,
         Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client(), read.json))??,
         Command::Services(read) => block_on(Threads::One, read::services(read.socket.client(), read.json))??,
@@ -182,8 +205,11 @@ fn block_on<F: Future>(threads: Threads, future: F) -> std::io::Result<F::Output
 }
 
 fn load(file: ConfigFile) -> anyhow::Result<Config> {
-    let path = file.file.or(file.config).unwrap_or_default();
-    files::read(&path, Config::parse)
+    read_config(&file.file.or(file.config).unwrap_or_default())
+}
+
+fn read_config(path: &std::path::Path) -> anyhow::Result<Config> {
+    files::read(path, Config::parse)
 }
 
 fn check_report(config: &Config) -> String {

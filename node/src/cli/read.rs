@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{output, table};
-use crate::admin::report::{ClaimLine, LatencyLine, Peer, ServiceLine, Status};
+use crate::admin::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
 use crate::admin::{Client, ExplainQuery};
 
 /// Fetches `what`: as JSON it passes through as it came, fields of later versions included.
@@ -25,6 +25,14 @@ pub(super) async fn status(client: Client, json: bool) -> anyhow::Result<()> {
 
 pub(super) async fn peers(client: Client, json: bool) -> anyhow::Result<()> {
     show::<Vec<Peer>>(client, json, "peers", |lines| table::peers(lines)).await
+}
+
+pub(super) async fn members(client: Client, json: bool) -> anyhow::Result<()> {
+    show::<Vec<MemberLine>>(client, json, "members", |lines| table::members(lines)).await
+}
+
+pub(super) async fn equivocations(client: Client, json: bool) -> anyhow::Result<()> {
+    show::<Vec<EquivocationLine>>(client, json, "equivocations", |lines| table::equivocations(lines)).await
 }
 
 pub(super) async fn claims(client: Client, json: bool) -> anyhow::Result<()> {

@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::admin::report::{ClaimLine, LatencyLine, Peer, ProbeLine, ServiceLine, Status};
+use crate::admin::report::{
+    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbeLine, ServiceLine, Status,
+};
+use crate::membership::{days, moment};
 
 const NOTHING: &str = "-";
 
@@ -78,6 +81,7 @@ pub(super) fn status(status: &Status) -> String {
         format!("node       {}{pop}, nigh {}, up {}{draining}", node.name, node.version, age(node.uptime_s)),
         format!("id         {}", node.id),
         format!("mesh       {}", mesh.id),
+        format!("admission  {}", admission(status)),
         format!("members    {} of {} alive, {} linked", mesh.alive, mesh.members, mesh.links),
         format!("pages      {}, state {}", mesh.pages, mesh.state_hash),
         format!("dns        {}", list(&dns.listen)),
@@ -92,6 +96,68 @@ pub(super) fn status(status: &Status) -> String {
     ];
     lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
     lines.join("\n")
+}
+
+fn admission(status: &Status) -> String {
+    let admission = &status.admission;
+    let ends = admission.ends.map(|ends| format!(" until {}", moment(ends))).unwrap_or_default();
+    match (admission.silenced, admission.state) {
+        (true, _) => "silent: another process runs with this node's key".to_owned(),
+        (false, Admission::Admitted) => format!("admitted{ends}"),
+        (false, state) => state.as_str().to_owned(),
+    }
+}
+
+pub(super) fn members(members: &[MemberLine]) -> String {
+    use Column::{Number, Text};
+    let columns = [
+        Text("NAME"),
+        Text("ADMISSION"),
+        Text("VERDICT"),
+        Text("LINK"),
+        Number("ENDS IN"),
+        Text("PREFIXES"),
+        Text("ID"),
+    ];
+    table(
+        &columns,
+        members.iter().map(|member| {
+            let link = match (member.is_self, member.linked) {
+                (true, _) => "self",
+                (false, true) => "linked",
+                (false, false) => NOTHING,
+            };
+            let ends = match (member.admission, member.ends_in_s.map(u64::try_from)) {
+                (Admission::Admitted, Some(Ok(seconds))) => days(seconds),
+                _ => NOTHING.to_owned(),
+            };
+            vec![
+                or_nothing(&member.name),
+                member.admission.as_str().to_owned(),
+                member.verdict.as_str().to_owned(),
+                link.to_owned(),
+                ends,
+                list(&member.prefixes),
+                member.id.clone(),
+            ]
+        }),
+    )
+}
+
+pub(super) fn equivocations(proofs: &[EquivocationLine]) -> String {
+    use Column::{Number, Text};
+    if proofs.is_empty() {
+        return "none: no key signed two pages of one version, as far as this node saw".to_owned();
+    }
+    let columns = [Text("NODE"), Number("TABLE"), Text("VERSION"), Text("ID")];
+    let proofs = table(
+        &columns,
+        proofs.iter().map(|proof| {
+            let [major, minor] = proof.version;
+            vec![or_nothing(&proof.name), proof.table.to_string(), format!("{major}.{minor}"), proof.id.clone()]
+        }),
+    );
+    format!("{proofs}\nboth pages of each, as signed: nigh equivocations --json")
 }
 
 pub(super) fn peers(peers: &[Peer]) -> String {
@@ -118,7 +184,7 @@ pub(super) fn peers(peers: &[Peer]) -> String {
             vec![
                 or_nothing(&peer.name),
                 or_nothing(&peer.pop),
-                peer.verdict.as_str().to_owned(),
+                format!("{}{}", peer.verdict.as_str(), if peer.equivocated { ", two-faced" } else { "" }),
                 link.to_owned(),
                 millis(peer.rtt_ms),
                 list(&peer.mesh_addresses),
@@ -140,7 +206,12 @@ pub(super) fn claims(claims: &[ClaimLine]) -> String {
                 claim.node.clone(),
                 claim.preference.to_string(),
                 claim.verdict.as_str().to_owned(),
-                if claim.best { "best" } else { NOTHING }.to_owned(),
+                match (claim.void, claim.best) {
+                    (true, _) => "void",
+                    (false, true) => "best",
+                    (false, false) => NOTHING,
+                }
+                .to_owned(),
             ]
         }),
     )

@@ -76,8 +76,10 @@ pub struct NodeConfig {
 /// How the node takes part in the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshConfig {
-    /// The operator's public key: only what it signed is believed to be the catalogue.
+    /// The operator's public key: only what it signed is believed, in the catalogue and of who is a member.
     pub id: NodeId,
+    /// The file that admits this node; without one, `certificate` in the state directory if that is there.
+    pub certificate: Option<PathBuf>,
     /// QUIC (UDP) and TCP on each.
     pub listen: Vec<SocketAddr>,
     /// Where other nodes reach this one; as `listen` unless stated.

@@ -20,7 +20,7 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let root = document.root(&["node", "mesh", "dns", "claim", "measure", "admin", "log", "drain"]);
     let node = node(&root.section("node", &["name", "pop", "state_dir"]));
-    let mesh = mesh(&root.section("mesh", &["id", "listen", "advertise", "bootstrap"]));
+    let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
     let dns = dns(&root.section("dns", &["listen", "advertise"]));
     let claims = claims(&root);
     let measure = measure(&root.section("measure", &["source"]));
@@ -59,6 +59,7 @@ fn mesh(section: &Section<'_>) -> Option<MeshConfig> {
             })
         })
     });
+    let certificate = optional(section.get("certificate"), None, |item| item.text(value::absolute_path).map(Some));
     let listen = addresses(section.require("listen", "where to listen, such as listen = [\"0.0.0.0:4242\"]"));
     let listen_read = all(&listen, |item| item.text(value::listen_address));
     let advertise = addresses(section.get("advertise"));
@@ -75,6 +76,7 @@ fn mesh(section: &Section<'_>) -> Option<MeshConfig> {
     let advertise = check::advertised(section, &listen, listen_read.as_deref(), advertise_read, |at| at, example);
     Some(MeshConfig {
         id: id?,
+        certificate: certificate?,
         listen: listen_read.filter(|list| !list.is_empty())?,
         advertise: advertise?,
         bootstrap: bootstrap_read?,

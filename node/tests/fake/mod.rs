@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use nigh::admin::report::{
-    CatalogueStatus, ClaimLine, DnsStatus, LatencyLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine,
-    ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
+    Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MemberLine,
+    MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine, ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
 };
 use nigh::admin::{ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
 use nigh::identity;
-use nigh_gossip::{NodeId, Page};
+use nigh_gossip::{NodeId, Page, Table};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,12 @@ impl Source for Fake {
                 vec!["192.0.2.7:53".parse().unwrap()],
                 &json!({ "queries": 12, "referrals": 7, "cut_answers": 5, "errors": 0 }),
             ),
+            admission: AdmissionStatus {
+                state: Admission::Admitted,
+                ends: Some(2_000_000_000),
+                silenced: false,
+                equivocations: 0,
+            },
             catalogue: CatalogueStatus { zones: 1, services: 1, servers: 2 },
             snapshot: SnapshotStatus { serial: 42 },
             warnings: vec!["no claim for 203.0.113.0/24".into()],
@@ -92,20 +98,46 @@ impl Source for Fake {
             mesh_addresses: vec!["192.0.2.7:4242".parse().unwrap()],
             dns_addresses: vec!["192.0.2.7".parse().unwrap()],
             cuts: vec![name.into()],
+            equivocated: name == "nyc",
             is_self: name == "fra",
         };
         vec![peer("fra", Verdict::Alive, None), peer("nyc", Verdict::Dead, Some(81.25))]
     }
 
+    fn members(&self) -> Vec<MemberLine> {
+        let member = |name: &str, admission, ends_in_s| MemberLine {
+            name: name.into(),
+            id: "abcdefghijklmnop".into(),
+            admission,
+            verdict: if name == "fra" { Verdict::Alive } else { Verdict::Absent },
+            linked: false,
+            prefixes: vec!["203.0.113.0/24".parse().unwrap()],
+            ends: Some(2_000_000_000),
+            ends_in_s: Some(ends_in_s),
+            is_self: name == "fra",
+        };
+        vec![
+            member("fra", Admission::Admitted, 86_400 * 40),
+            member("nyc", Admission::Ended, -5),
+            member("sin", Admission::Revoked, 86_400 * 40),
+        ]
+    }
+
+    fn equivocations(&self) -> Vec<EquivocationLine> {
+        let (name, id) = ("nyc".into(), "abcdefghijklmnop".into());
+        vec![EquivocationLine { name, id, table: 17, version: [3, 9], kept: "AAAA".into(), lost: "BBBB".into() }]
+    }
+
     fn claims(&self) -> Vec<ClaimLine> {
-        let claim = |node: &str, preference, best| ClaimLine {
+        let claim = |node: &str, preference, best, void| ClaimLine {
             prefix: "203.0.113.0/24".parse().unwrap(),
             node: node.into(),
             preference,
             verdict: Verdict::Alive,
             best,
+            void,
         };
-        vec![claim("fra", 10, true), claim("nyc", 200, false)]
+        vec![claim("fra", 10, true, false), claim("nyc", 200, false, true)]
     }
 
     fn latency(&self) -> Vec<LatencyLine> {
@@ -164,9 +196,17 @@ impl Source for Fake {
         self.pages.lock().unwrap().clone()
     }
 
+    fn admissions(&self) -> Vec<Page> {
+        let admissions = [Table::ADMISSION, Table::REVOCATION];
+        self.pages.lock().unwrap().iter().filter(|page| admissions.contains(&page.key().table)).cloned().collect()
+    }
+
     fn submit(&self, pages: Vec<Page>) -> impl Future<Output = Result<Submitted, Refusal>> + Send {
         let submitted = Submitted { accepted: pages.len(), superseded: 0 };
-        self.pages.lock().unwrap().extend(pages);
+        let mut held = self.pages.lock().unwrap();
+        held.retain(|old| pages.iter().all(|new| new.key() != old.key()));
+        held.extend(pages);
+        drop(held);
         let stuck = self.stuck.load(Ordering::Relaxed);
         async move { if stuck { std::future::pending().await } else { Ok(submitted) } }
     }
