@@ -76,12 +76,27 @@ impl Operator {
         succeed(command).map(drop).with_context(|| format!("applying a catalogue at {}", through.name()))
     }
 
-    /// Writes a node's configuration and starts it.
+    /// Issues a node's certificate for what it claims, before it has met anybody, and puts it where the node looks.
+    fn admit(&self, configuration: &Path, state: &Path, settings: &Settings) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg("id").arg(configuration);
+        let id = succeed(command)?.output;
+        let mut command = Command::new(&self.program);
+        command.args(["admit", id.trim(), "--name", &settings.name]).arg("--key").arg(&self.key);
+        command.arg("--out").arg(state.join("certificate"));
+        for claim in &settings.claims {
+            command.args(["--prefix", &claim.prefix]);
+        }
+        succeed(command).map(drop).with_context(|| format!("admitting {}", settings.name))
+    }
+
+    /// Writes a node's configuration, admits the node and starts it.
     pub fn start_node(&self, bed: &Bed, settings: Settings) -> Result<Node> {
         let directory = bed.run().host_directory(&settings.name)?;
         let configuration = directory.join("nigh.toml");
         let socket = directory.join("nigh.sock");
         write(&configuration, &text(&settings, &self.mesh, &directory, &socket))?;
+        self.admit(&configuration, &directory.join("state"), &settings)?;
         let mut node = Node { program: self.program.clone(), configuration, socket, settings, daemon: None };
         node.start(bed)?;
         Ok(node)

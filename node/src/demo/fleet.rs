@@ -1,7 +1,8 @@
 //! The five nodes: real processes of this binary, each with a configuration file as an operator would write it.
 //!
-//! Nothing in a node knows of the demo. It is started with `run --config`, read with `status --json` and its like, and
-//! fed with `apply`, all as subprocesses, so the demo exercises what an operator does.
+//! Nothing in a node knows of the demo. It finds its certificate in its state directory, is started with `run --config`,
+//! read with `status --json` and its like, and fed with `apply`, all as subprocesses, so the demo exercises what an
+//! operator does.
 //!
 //! **Invariant:** no node survives its demo. A node is started through [`become_node`], which asks the kernel for
 //! SIGKILL at the parent's death and then becomes `nigh run` by exec, keeping its pid; dropping the [`Fleet`] kills and
@@ -14,10 +15,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nigh_gossip::Certificate;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::catalogue::hlc;
+use crate::certificate;
+use crate::config::Config;
+use crate::identity::{self, Kind};
 
 use super::world::{CITIES, City, NEXT_PREFERENCE, OWN_PREFERENCE, Plan};
 
@@ -77,6 +84,23 @@ impl Fleet {
     /// Where a node writes its log.
     pub fn log(&self, city: City) -> PathBuf {
         self.folder.join(format!("{}.log", city.node()))
+    }
+
+    /// Gives a node its certificate, for what it claims and a day, as `nigh admit --out` does.
+    pub fn admit(&self, city: City) -> anyhow::Result<()> {
+        let operator = identity::load(&self.operator_key(), Kind::Operator)?;
+        let state = state_dir(&self.folder, city);
+        let node = identity::node_id(&state)?;
+        let config = Config::parse(&node_config(&self.plan, city, &self.mesh_id, &self.folder))?;
+        let millis = hlc::unix_millis();
+        let certificate = Certificate {
+            node,
+            name: city.node().into(),
+            serial: getrandom::u64().context("no randomness from the system")?,
+            prefixes: config.claims.iter().map(|claim| claim.prefix).collect(),
+            not_after: millis / 1000 + 86_400,
+        };
+        Ok(certificate::write(&state.join(certificate::FILE), &certificate.sign(&operator, millis, 0))?)
     }
 
     /// Starts a node; with the state of its last run, if it ran before.
@@ -221,6 +245,10 @@ pub fn become_node(config: &Path, parent: i32) -> anyhow::Error {
     }
 }
 
+fn state_dir(folder: &Path, city: City) -> PathBuf {
+    folder.join(format!("{}.state", city.node()))
+}
+
 /// A node's configuration.
 pub fn node_config(plan: &Plan, city: City, mesh_id: &str, folder: &Path) -> String {
     let quoted = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned()).to_string();
@@ -270,7 +298,7 @@ answer_for = "200ms"     # nobody waits for a demo to drain
 {claims}"#,
         name = city.node(),
         place = city.place(),
-        state = quoted(folder.join(format!("{}.state", city.node()))),
+        state = quoted(state_dir(folder, city)),
         socket = quoted(folder.join(format!("{}.sock", city.node()))),
         bootstrap = bootstrap.join(", "),
         mesh_port = plan.mesh_port,
@@ -282,7 +310,6 @@ answer_for = "200ms"     # nobody waits for a demo to drain
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Config;
 
     const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const PLAN: Plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080 };

@@ -27,6 +27,8 @@ pub async fn start(stage: &mut Stage, passed: &[u8]) -> anyhow::Result<Duration>
     introduce(stage, passed);
     let mesh = stage.fleet.mesh_id().to_owned();
     stage.screen.event(&format!("`nigh init`: operator key made, mesh id {mesh}"));
+    City::all().try_for_each(|city| stage.fleet.admit(city))?;
+    stage.screen.event("`nigh admit`: five certificates, each for a name and the ISPs that its node may claim");
     let mut pids = Vec::new();
     for city in City::all() {
         stage.fleet.start(city)?;
