@@ -104,6 +104,9 @@ impl Engine {
             } else if !may && (link.greeted || now.since(link.since) >= PATIENCE) {
                 tracing::info!(peer = %peer.short(), "closing: no certificate that holds; admit it with `nigh admit`");
                 self.actions.push_back(Action::Close(*peer));
+                if self.replica.admission(*peer) == Admission::Revoked {
+                    self.actions.push_back(Action::Bar(*peer));
+                }
             }
         }
         for peer in admitted {
@@ -122,8 +125,12 @@ impl Engine {
                     self.changed.extend(gone);
                 }
                 tracing::info!(node = %node.short(), "revoked");
-                self.actions.push_back(Action::Close(node));
-                self.actions.push_back(Action::Bar(node));
+                // One that is linked hears of it first, in the second until `close_strangers`: it should know, and say,
+                // why nobody talks to it any more. What it sends meanwhile is refused.
+                if !self.links.get(&node).is_some_and(|link| link.greeted) {
+                    self.actions.push_back(Action::Close(node));
+                    self.actions.push_back(Action::Bar(node));
+                }
             }
             Admission::Admitted(_) => {
                 self.actions.push_back(Action::Unbar(node));

@@ -1,6 +1,6 @@
 //! A revoked node is out everywhere within seconds: its links are cut, what it wrote is gone.
 
-use nigh_gossip::{Owner, sim::Sim};
+use nigh_gossip::{Admission, Owner, sim::Sim};
 
 use super::{Seed, secs, standing};
 
@@ -21,6 +21,8 @@ fn a_revoked_node_is_out_in_three_seconds_and_stays_out() {
         sim.set_loss(loss);
         sim.revoke(3, 17);
         sim.run_until(secs(3), |sim| is_out(sim, 17)).unwrap_or_else(|| panic!("still in after 3 s at loss {loss}"));
+        let told = sim.engine(17).unwrap().replica().admission(sim.id(17));
+        assert_eq!(told, Admission::Revoked, "it knows why nobody talks to it any more");
         // It tries to come back, and one whose disk is from before does not bring it back.
         sim.back_up(30);
         sim.run_for(secs(20));
