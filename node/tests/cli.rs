@@ -213,7 +213,7 @@ async fn admit_and_revoke_are_signed_above_what_the_mesh_holds() {
     let before = fake.pages.lock().unwrap().len();
     let (code, out, err) = revoke(&["fra"]).await;
     assert_eq!((code, err.as_str()), (2, "nigh: nobody is there to ask; if that is meant, add --yes\n"));
-    assert!(out.contains(&node(1)) && out.contains("its name is no longer answered for"), "{out}");
+    assert!(out.contains(&node(1)) && out.contains("no resolver is sent to it"), "{out}");
     assert_eq!(fake.pages.lock().unwrap().len(), before);
     assert_eq!(revoke(&["fra", "--yes"]).await.0, 0);
     assert_eq!(admission::read_revocation(&newest()), Some(id));

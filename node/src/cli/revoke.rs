@@ -101,7 +101,7 @@ fn describe(node: NodeId, member: Option<&MemberLine>) -> String {
     };
     format!(
         "{who}.\nRevoked, its links are closed and its pages dropped everywhere: its claims and measurements count no \
-         more, and its name is no longer answered for. Its certificates do not help it back; only `nigh admit` does."
+         more, and no resolver is sent to it. Its certificates do not help it back; only `nigh admit` does."
     )
 }
 
