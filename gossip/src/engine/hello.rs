@@ -22,7 +22,7 @@ use crate::{
 /// How long a peer may be linked without having shown that it is a member.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Peers at the door; more are turned away at once, so that strangers cannot take the place of members.
-const MAX_STRANGERS: usize = 32;
+pub(super) const MAX_STRANGERS: usize = 32;
 
 impl Engine {
     /// A link to a peer came up.
@@ -120,10 +120,7 @@ impl Engine {
         self.unsettled = true;
         match self.replica.admission(node) {
             Admission::Revoked => {
-                if node != self.id {
-                    let gone = self.replica.purge(node);
-                    self.changed.extend(gone);
-                }
+                self.purge(node);
                 tracing::info!(node = %node.short(), "revoked");
                 // One that is linked hears of it first, in the second until `close_strangers`: it should know, and say,
                 // why nobody talks to it any more. What it sends meanwhile is refused.
@@ -140,7 +137,16 @@ impl Engine {
                 // Its pages were refused until now; neighbours have them.
                 self.repair.soon();
             }
-            Admission::Unknown => {}
+            // Its certificate was withdrawn, or replaced by what this version cannot read.
+            Admission::Unknown => self.purge(node),
+        }
+    }
+
+    /// What is held of a node that may not be held; its own pages each node keeps.
+    fn purge(&mut self, node: NodeId) {
+        if node != self.id {
+            let gone = self.replica.purge(node);
+            self.changed.extend(gone);
         }
     }
 

@@ -43,13 +43,8 @@ impl Engine {
     pub(super) fn learn(&mut self, now: Moment, page: &Page, before: Option<&Page>) {
         let Key { owner, table, slot } = page.key();
         match (owner, table) {
-            (Owner::Operators, Table::ADMISSION) => {
-                if let Some(certificate) = page.certificate() {
-                    self.handle_admission(now, certificate.node);
-                }
-            }
-            (Owner::Operators, Table::REVOCATION) => {
-                if let Some(node) = crate::admission::read_revocation(page) {
+            (Owner::Operators, Table::ADMISSION | Table::REVOCATION) => {
+                for node in self.nodes_of(page, before) {
                     self.handle_admission(now, node);
                 }
             }
@@ -63,6 +58,17 @@ impl Engine {
             (Owner::Node(id), Table::WATCH) if slot == Slot::page(0) => self.note_accusations(id, Some(page)),
             _ => {}
         }
+    }
+
+    /// Whose admission an operator's page is about: the node that it names, and the one named by what stood there before
+    /// it or is admitted there. Those are the same, but for a page that cannot be read.
+    fn nodes_of(&self, page: &Page, before: Option<&Page>) -> BTreeSet<NodeId> {
+        let named = |page: &Page| match page.key().table {
+            Table::REVOCATION => crate::admission::read_revocation(page),
+            _ => page.certificate().map(|certificate| certificate.node),
+        };
+        let admission = self.replica.page(&Key { table: Table::ADMISSION, ..page.key() });
+        [Some(page), before, admission].into_iter().flatten().filter_map(named).collect()
     }
 
     fn note_standing(&mut self, id: NodeId, member: Option<&Member>) {
