@@ -29,6 +29,9 @@ pub(crate) const QUEUE_NOTICES: usize = 2048;
 /// Repair messages answered for one peer in a second. Each costs a look at many pages; two honest nodes that find each
 /// other different exchange at most 15 (see the engine's ticks).
 const REPAIRS: u32 = 20;
+/// Bytes of pages that one peer may have by asking for single ones, in a second. An honest peer misses a few of what
+/// was news a moment ago; eight bytes that ask for a page of eight kilobytes must not be answered at any rate.
+const GRAFTED_BYTES: usize = QUEUE_BYTES;
 /// A round trip longer than this measured somebody's stall: after a pause of a minute, every beat that waited in the
 /// socket would say so, and neither the watcher's patience nor the choice of backups may rest on that.
 const MAX_SAMPLE: Duration = Duration::from_secs(2);
@@ -49,7 +52,11 @@ impl Queue {
             if queued.header().stamp < frame.header().stamp {
                 // The peer will not see the version between, so a delta against it would lead nowhere.
                 let frame = Frame { delta: None, ..frame };
-                self.bytes = self.bytes - queued.size() + frame.size();
+                let bytes = self.bytes - queued.size() + frame.size();
+                if bytes > QUEUE_BYTES {
+                    return false;
+                }
+                self.bytes = bytes;
                 *queued = frame;
             }
             return true;
@@ -61,6 +68,12 @@ impl Queue {
         self.order.push_back(key);
         self.frames.insert(key, frame);
         true
+    }
+
+    fn is_consistent(&self) -> bool {
+        self.bytes == self.frames.values().map(Frame::size).sum::<usize>()
+            && self.bytes <= QUEUE_BYTES
+            && self.order.len() == self.frames.len()
     }
 
     fn pop(&mut self) -> Vec<Frame> {
@@ -107,6 +120,8 @@ pub(crate) struct Link {
     want: Vec<Listed>,
     /// Repair messages that this peer may still send in this second.
     repairs: u32,
+    /// Bytes that this peer may still be given in this second because it asked for single pages.
+    grafted: usize,
     /// The peer's clock as last received, and when.
     last_clock: Option<(u64, Moment)>,
     rtt: Option<Duration>,
@@ -117,7 +132,25 @@ pub(crate) struct Link {
 impl Link {
     /// A link that begins with this message.
     pub(crate) fn new(now: Moment, hello: Message) -> Self {
-        Self { since: now, heard: now, hello: Some(hello), repairs: REPAIRS, ..Self::default() }
+        Self { since: now, heard: now, hello: Some(hello), repairs: REPAIRS, grafted: GRAFTED_BYTES, ..Self::default() }
+    }
+
+    /// For tests: which bound does not hold.
+    pub(crate) fn inconsistency(&self) -> Option<String> {
+        for (name, queue) in [("urgent", &self.urgent), ("news", &self.news), ("given", &self.given)] {
+            if !queue.is_consistent() {
+                let (frames, order) = (queue.frames.len(), queue.order.len());
+                return Some(format!("{name}: {} bytes, {frames} frames, {order} in order", queue.bytes));
+            }
+        }
+        let notices =
+            [self.prune.len(), self.have.len(), self.graft.digests.len(), self.graft.origins.len()].into_iter().max();
+        let wanted: usize = self.want.iter().map(|listed| listed.digests.len()).sum();
+        let holds = self.control.len() <= QUEUE_CONTROL
+            && notices <= Some(QUEUE_NOTICES)
+            && self.want.len() <= crate::repair::BUCKETS
+            && wanted * 8 <= crate::message::MAX_MESSAGE;
+        (!holds).then(|| format!("{} control, {notices:?} notices, {wanted} wanted", self.control.len()))
     }
 
     /// A heartbeat is due.
@@ -131,8 +164,9 @@ impl Link {
     }
 
     /// Called once a second.
-    pub(crate) fn refill_repairs(&mut self) {
+    pub(crate) fn refill(&mut self) {
         self.repairs = REPAIRS;
+        self.grafted = GRAFTED_BYTES;
     }
 
     /// Whether one more repair message of this peer is looked at; what is not, its next exchange makes good.
@@ -155,6 +189,13 @@ impl Link {
 
     /// False if it does not fit.
     pub(crate) fn push_given(&mut self, frame: Frame) -> bool {
+        self.given.push(frame)
+    }
+
+    /// A page that the peer asked for by its digest. False if it does not fit, or the peer had enough in this second.
+    pub(crate) fn push_grafted(&mut self, frame: Frame) -> bool {
+        let Some(left) = self.grafted.checked_sub(frame.size()) else { return false };
+        self.grafted = left;
         self.given.push(frame)
     }
 

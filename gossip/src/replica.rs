@@ -164,6 +164,25 @@ impl Replica {
         self.pages.put(page);
     }
 
+    /// For tests: what is kept beside the pages and is not what they give, or who is held and may not be.
+    pub(crate) fn inconsistency(&self) -> Option<String> {
+        let mut sums = vec![0u64; BUCKETS];
+        let (mut len, mut operators) = (0, 0);
+        for page in self.pages.iter() {
+            sums[page.bucket()] = sums[page.bucket()].wrapping_add(page.digest());
+            len += 1;
+            operators += usize::from(page.key().owner == Owner::Operators);
+            if let Err(refused) = self.may_write(page) {
+                return Some(format!("{page:?} is held, and {refused}"));
+            }
+            if self.pages.get(page.key_ref()) != Some(page) {
+                return Some(format!("{page:?} is held where it is not found"));
+            }
+        }
+        let holds = sums == self.sums && len == self.pages.len() && operators == self.operator_pages;
+        (!holds).then(|| format!("sums {:?}, {len} pages, {operators} of operators", sums == self.sums))
+    }
+
     /// Removes all pages of a node that was revoked; says which keys they had.
     pub(crate) fn purge(&mut self, node: NodeId) -> Vec<Key> {
         let gone: Vec<Page> = self.pages.of(Owner::Node(node)).cloned().collect();

@@ -61,6 +61,16 @@ impl Dialler {
         }
     }
 
+    /// Targets whose attempts are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.attempts.len().max(self.wanted_since.len())
+    }
+
+    /// Addresses of first contacts.
+    pub(super) fn known(&self) -> usize {
+        self.bootstrap.len()
+    }
+
     pub(super) fn handle_bootstrap(&mut self, address: &str, peer: NodeId) {
         if let Some(found) = self.bootstrap.get_mut(address) {
             *found = Some(peer);

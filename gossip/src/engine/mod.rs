@@ -18,9 +18,11 @@
 //! | `settle` | what follows from the pages: roster, who lives, whom I accuse |
 //! | `hello` | strangers and members at the door |
 //! | `dial` | whom to call, and when to call again |
+//! | `consistency` | what must hold between two events, for tests |
 //!
 //! **Invariant:** nothing here reads a clock, a disk or a socket, and nothing is random but by the seed.
 
+mod consistency;
 mod dial;
 mod exchange;
 mod hello;
@@ -425,7 +427,7 @@ impl Engine {
         self.ask_around(now, second);
         self.jump_if_due(now);
         if second {
-            self.links.values_mut().for_each(Link::refill_repairs);
+            self.links.values_mut().for_each(Link::refill);
             self.spread.forget_old(now);
             self.publish_rtt(now);
             self.withdraw_leftovers(now);

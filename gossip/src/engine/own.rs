@@ -73,6 +73,10 @@ impl Own {
             silenced: false,
         }
     }
+
+    pub(super) fn jumps_remembered(&self) -> usize {
+        self.jumps.len()
+    }
 }
 
 /// Brakes a node that half of its watchers cannot reach: it would refute every second, and each refutation is flooded.

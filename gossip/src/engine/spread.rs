@@ -137,6 +137,14 @@ impl Spread {
         }
     }
 
+    /// For tests: which bound does not hold.
+    pub(super) fn inconsistency(&self) -> Option<String> {
+        let (recent, pages, missing) = (self.recent.len(), self.pages.len(), self.missing.len());
+        let tellers = self.missing.values().map(|missing| missing.tellers.len()).max().unwrap_or(0);
+        let holds = recent == pages && recent <= MAX_RECENT && missing <= MAX_MISSING && tellers <= MAX_TELLERS;
+        (!holds).then(|| format!("{recent} recent, {pages} of them kept, {missing} missing, told by {tellers}"))
+    }
+
     /// A version arrived, was written or was refused: it is asked for no more.
     pub(super) fn note(&mut self, now: Moment, digest: u64, page: Option<Page>, replaced: Option<(u8, u64)>) {
         self.missing.remove(&digest);
@@ -394,7 +402,9 @@ impl Engine {
         }
         for digest in &graft.digests {
             if let Some(page) = self.spread.pages.get(digest).and_then(Option::as_ref) {
-                link.push_given(Frame::whole(page.clone()));
+                if !link.push_grafted(Frame::whole(page.clone())) {
+                    break; // Repair brings the rest.
+                }
                 if let Some(origin) = origin(&self.roster, page.key().owner) {
                     link.lazy.set(origin, false);
                 }
