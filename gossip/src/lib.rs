@@ -16,7 +16,8 @@
 //! ```
 //!
 //! **Invariant:** everything outside [`shell`] is a function of its arguments. `now` and the seed come from outside,
-//! maps are ordered, so the same inputs give the same outputs to the bit; [`sim`] rests on that.
+//! maps are ordered, so the same inputs give the same outputs to the bit; [`sim`] rests on that. Without the feature
+//! `shell` the crate is the core alone, and libp2p, tokio and redb are not built: so it is fuzzed.
 
 pub mod admission;
 mod bits;
@@ -24,6 +25,8 @@ pub mod codec;
 mod content;
 pub mod engine;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod link;
 mod liveness;
@@ -35,8 +38,10 @@ mod repair;
 mod replica;
 mod roster;
 mod rosters;
+#[cfg(feature = "shell")]
 pub mod shell;
 pub mod sim;
+mod stream;
 mod time;
 
 pub use admission::Certificate;
@@ -46,5 +51,6 @@ pub use page::{Header, Key, MAX_BODY, Owner, Page, PageError, Slot, Stamp, Table
 pub use pages::Pages;
 pub use repair::Listed;
 pub use replica::{Accepted, Admission, Equivocation, MAX_BYTES_PER_NODE, MAX_PAGES_PER_NODE, Refused, Replica};
+#[cfg(feature = "shell")]
 pub use shell::{MemberView, Mesh, MeshConfig, MeshError, MeshView};
 pub use time::Moment;

@@ -310,6 +310,11 @@ impl Page {
         Self::join(Header::from_parts(&signed, signature.into_array())?, body.into_vec().into())
     }
 
+    /// What rests on disk under a key, if it is a page of that key.
+    pub(crate) fn from_row(key: &[u8], page: &[u8]) -> Option<Self> {
+        Self::from_bytes(page).ok().filter(|page| codec::encode(page.key_ref()) == key)
+    }
+
     /// The page as it rests on disk.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -13,7 +13,6 @@
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
 
 mod disk;
-mod stream;
 mod swarm;
 mod task;
 mod view;

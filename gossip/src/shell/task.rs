@@ -24,7 +24,6 @@ use tokio::{
 use super::{
     Command, MeshConfig, MeshError, MeshView,
     disk::{self, Remembered, Store},
-    stream,
     swarm::{self, Behaviour, Transport},
 };
 use crate::{
@@ -33,6 +32,7 @@ use crate::{
     message::Message,
     page::{Key, Page},
     replica::Accepted,
+    stream,
     time::Moment,
 };
 

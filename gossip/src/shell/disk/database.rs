@@ -230,9 +230,9 @@ impl Database {
 fn verify(entries: &[(Vec<u8>, Vec<u8>)]) -> Loaded {
     let mut loaded = Loaded::default();
     for (key, bytes) in entries {
-        match Page::from_bytes(bytes) {
-            Ok(page) if codec::encode(&page.key()) == *key => loaded.pages.push(page),
-            _ => loaded.bad.push(key.clone()),
+        match Page::from_row(key, bytes) {
+            Some(page) => loaded.pages.push(page),
+            None => loaded.bad.push(key.clone()),
         }
     }
     loaded

@@ -11,7 +11,7 @@ use crate::message::{MAX_HELLO, MAX_MESSAGE, Message, MessageError};
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StreamError {
+pub(crate) enum StreamError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("a message of {0} bytes is longer than any")]
@@ -20,7 +20,8 @@ pub(super) enum StreamError {
     Message(#[from] MessageError),
 }
 
-pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<(), StreamError> {
+#[cfg_attr(not(feature = "shell"), expect(dead_code, reason = "the shell writes, and fuzzing reads"))]
+pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<(), StreamError> {
     let body = message.encode();
     let length = u32::try_from(body.len()).map_err(|_| StreamError::TooLong(u32::MAX))?;
     let mut bytes = Vec::with_capacity(4 + body.len());
@@ -32,14 +33,14 @@ pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &Mess
 }
 
 /// Reads the first message of a peer that may be a stranger: a hello, or nothing.
-pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Message, StreamError> {
+pub(crate) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> Result<Message, StreamError> {
     let mut buffer = Vec::new();
     read_bytes(stream, &mut buffer, MAX_HELLO).await?;
     Ok(Message::decode_hello(&buffer)?)
 }
 
 /// Reads one message into `buffer`.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<Message, StreamError> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<Message, StreamError> {
     read_bytes(stream, buffer, MAX_MESSAGE).await?;
     Ok(Message::decode(buffer)?)
 }
