@@ -81,6 +81,13 @@ pub fn read_stream(bytes: &[u8], at_once: usize) -> (Vec<Message>, usize) {
     (messages, buffer.capacity())
 }
 
+/// The hello at the head of a stranger's stream, read as one from a stranger is.
+#[must_use]
+pub fn read_hello(bytes: &[u8], at_once: usize) -> Option<Message> {
+    let mut stream = Trickle { bytes, at_once: at_once.max(1) };
+    stream::read_hello(&mut stream).now_or_never()?.ok()
+}
+
 struct Trickle<'a> {
     bytes: &'a [u8],
     at_once: usize,

@@ -138,6 +138,10 @@ pub fn stream(data: &[u8]) {
     let (whole, reserved) = fuzzing::read_stream(data, usize::MAX);
     assert!(reserved <= 2 * MAX_MESSAGE, "{reserved} bytes for a message");
     assert_eq!(fuzzing::read_stream(data, usize::from(*at_once)).0, whole);
+    // A stranger is read no further than its hello, which reads as any message does.
+    if let Some(hello) = fuzzing::read_hello(data, usize::from(*at_once)) {
+        assert!(matches!(hello, Message::Hello { .. }) && whole.first() == Some(&hello));
+    }
 }
 
 /// A row of the replica's file is a page under its own key, or nothing.
