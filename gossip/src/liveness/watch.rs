@@ -243,7 +243,16 @@ impl Watch {
 impl Account {
     fn open(now: Moment, incarnation: u64, met: bool) -> Self {
         let heard = if met { now } else { now + FIRST_CONTACT };
-        Self { heard, met, incarnation, rtt: Duration::ZERO, late: Duration::ZERO, sent: 0, next: Moment::ZERO, accused: false }
+        Self {
+            heard,
+            met,
+            incarnation,
+            rtt: Duration::ZERO,
+            late: Duration::ZERO,
+            sent: 0,
+            next: Moment::ZERO,
+            accused: false,
+        }
     }
 
     fn refute(&mut self, now: Moment) {

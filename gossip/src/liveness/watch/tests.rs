@@ -87,7 +87,11 @@ fn an_answer_to_the_last_probe_ends_the_burst() {
     assert_eq!(driver.probes.len(), 8);
     driver.hear(1);
     assert_eq!(driver.watch.poll_timeout(), Some(ms(2219 + 450)));
-    assert_eq!(driver.run(9000), Some(2219 + 1220 + 500), "the next silence needs a burst of its own, and more patience");
+    assert_eq!(
+        driver.run(9000),
+        Some(2219 + 1220 + 500),
+        "the next silence needs a burst of its own, and more patience"
+    );
     assert_eq!(driver.probes.len(), 16);
 }
 
