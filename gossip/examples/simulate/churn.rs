@@ -14,14 +14,15 @@ use crate::{
 const ONE_IN: usize = 20;
 /// How often: each time others die, and the dead of before come back.
 const ROUNDS: u32 = 5;
-/// In a mesh larger than this only once: 500 that come back are a flood of their own.
-const LARGE: usize = 3000;
+/// In a mesh larger than this the dead stay dead, and there are fewer rounds.
+const LARGE: usize = 500;
+const FEWER_ROUNDS: u32 = 2;
 
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(1000);
     let mut sim = options.standing(nodes, 0, 0.0);
-    sim.warm_up(Duration::from_secs(10));
-    let rounds = if nodes > LARGE { 1 } else { ROUNDS };
+    sim.warm_up(Duration::from_secs(3));
+    let rounds = if nodes > LARGE { FEWER_ROUNDS } else { ROUNDS };
     let writer = writers(nodes)[0];
     for change in 0..5 {
         edit(&mut sim, writer, change);
@@ -42,7 +43,7 @@ pub fn run(options: &Options, report: &mut Report) {
         times.extend(&measured.times);
         copies += measured.copies;
         receivers += nodes - victims.len() - 1;
-        if round + 1 < rounds {
+        if nodes <= LARGE {
             victims.iter().for_each(|node| sim.start(*node));
             sim.run_for(Duration::from_secs(20));
         }

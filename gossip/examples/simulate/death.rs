@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(300);
     let mut sim = options.standing(nodes, 0, 0.0);
-    sim.warm_up(Duration::from_secs(10));
+    sim.warm_up(Duration::from_secs(3));
     let (mut all_times, mut last) = (Times::default(), Vec::new());
     for n in 0..DEATHS {
         eprint!("\rdeath {n} of {DEATHS}");

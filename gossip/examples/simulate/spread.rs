@@ -13,7 +13,7 @@ use crate::{options::Options, report::Report};
 /// Changes of each writer that are not counted: they teach the trees.
 const LEARNING: u32 = 3;
 /// Changes that are measured, of each kind.
-const CHANGES: u32 = 20;
+const CHANGES: u32 = 10;
 /// Time between two changes.
 const BETWEEN: Duration = Duration::from_secs(2);
 /// A change that is not everywhere by then is missed.
@@ -24,7 +24,7 @@ const CLAIMS: Table = Table(16);
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(1000);
     let mut sim = options.standing(nodes, 64, 0.0);
-    sim.warm_up(Duration::from_secs(10));
+    sim.warm_up(Duration::from_secs(3));
     for change in 0..LEARNING {
         for writer in writers(nodes) {
             edit(&mut sim, writer, change);

@@ -56,6 +56,7 @@ use crate::{
     time::Moment,
 };
 pub use dial::Target;
+pub(crate) use settle::Beginning;
 
 /// The engine looks at its clock this often; every other period is a multiple.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -113,6 +114,8 @@ pub struct Shared {
     pub(crate) rosters: Arc<Rosters>,
     /// Begin with this state as if this node had run before and written its part of it; nothing is announced.
     pub(crate) settled: Option<Replica>,
+    /// What follows from that state, once one engine has found it.
+    pub(crate) beginning: Option<Arc<Beginning>>,
     /// Heartbeats are not sent; [`Engine::handle_steady`] and [`Engine::handle_quiet`] say what they would have shown.
     pub(crate) modelled_beats: bool,
 }
@@ -192,7 +195,7 @@ impl Engine {
     pub fn new(now: Moment, setup: Setup) -> Self {
         let id = NodeId::from(setup.signing.verifying_key());
         let mut rng = ChaCha8Rng::seed_from_u64(setup.seed);
-        let settled = setup.shared.settled.is_some();
+        let (settled, beginning) = (setup.shared.settled.is_some(), setup.shared.beginning);
         let mut engine = Self {
             id,
             own: own::Own::new(now, setup.epoch, rng.random(), setup.addresses),
@@ -250,6 +253,9 @@ impl Engine {
             engine.announce(now);
         }
         engine.bar_the_revoked();
+        if let Some(beginning) = beginning {
+            engine.begin(&beginning);
+        }
         engine.settle_now(now);
         engine
     }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use crate::{
     liveness::verdict::{self, Judgement, Standing, Verdict, WatchRow},
     member::Member,
     page::{Key, Owner, Page, Slot, Table},
-    roster::Seat,
+    roster::{Roster, Seat},
     time::Moment,
 };
 
@@ -38,7 +39,30 @@ pub(super) struct Around {
     pub(super) watchers: BTreeSet<NodeId>,
 }
 
+/// What a settled replica says about all nodes; the same at each of them.
+pub(crate) struct Beginning {
+    roster: Arc<Roster>,
+    standing: Vec<Standing>,
+    verdicts: Vec<Verdict>,
+}
+
 impl Engine {
+    /// For those that begin with the same replica as this one did.
+    pub(crate) fn beginning(&self) -> Beginning {
+        let (roster, standing, verdicts) = (self.roster.clone(), self.standing.clone(), self.verdicts.clone());
+        Beginning { roster, standing, verdicts }
+    }
+
+    /// Takes what another engine found in the same replica.
+    pub(super) fn begin(&mut self, beginning: &Beginning) {
+        (self.roster_due, self.unsettled) = (false, false);
+        self.roster = beginning.roster.clone();
+        self.seat = self.roster.seat(&self.id);
+        self.standing.clone_from(&beginning.standing);
+        self.verdicts.clone_from(&beginning.verdicts);
+        self.find_my_place();
+    }
+
     /// Updates what is derived from single pages.
     pub(super) fn learn(&mut self, now: Moment, page: &Page, before: Option<&Page>) {
         let Key { owner, table, slot } = page.key();

@@ -112,9 +112,11 @@ impl Account {
 impl Watch {
     /// A sign of life.
     pub(crate) fn handle_heard(&mut self, now: Moment, from: NodeId) {
+        let steady = self.steady.contains(&from);
         if let Some(account) = self.accounts.get_mut(&from) {
-            // What it was owed before its first word is no credit once it has spoken.
-            account.heard = account.heard.min(now);
+            // What it was owed before its first word is no credit once it has spoken. Beats that are not delivered one
+            // by one are not late.
+            account.heard = if steady { now } else { account.heard.min(now) };
             account.hear(now);
         }
     }

@@ -113,7 +113,7 @@ impl Host {
             bootstrap: self.bootstrap.iter().map(|peer| address(*peer)).collect(),
             pages: self.disk.pages.clone(),
             seed,
-            shared: Shared { rosters: rosters.clone(), settled: None, modelled_beats: beats },
+            shared: Shared { rosters: rosters.clone(), settled: None, beginning: None, modelled_beats: beats },
         }
     }
 

@@ -5,7 +5,7 @@
 //! anew with a copy of it, as if they had run before ([`Shared`](crate::engine::Shared)): copies share what is equal,
 //! so a page costs a node nothing until it changes. Then links come up at both ends in the order of the nodes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rand::RngExt;
 use serde_bytes::ByteBuf;
@@ -84,11 +84,16 @@ impl Standing {
             let key = Key { owner: Owner::Operators, table: EDITS, slot: Slot::page(slot) };
             put(Page::sign(&sim.operator, key, 1, sim.edits, vec![7; 200]));
         }
+        let mut beginning = None;
         for node in 0..self.nodes {
             let seed = sim.rng.random();
             let mut setup = sim.setup(node, seed);
             setup.shared.settled = Some(truth.clone());
+            setup.shared.beginning = beginning.clone();
             sim.boot(node, |clock| Engine::new(clock, setup));
+            if beginning.is_none() {
+                beginning = sim.engine(node).map(|engine| Arc::new(engine.beginning()));
+            }
         }
         self.link(&mut sim);
         // As after a flood of everyone; the trees are learnt from the first changes.
