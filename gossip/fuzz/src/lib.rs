@@ -25,8 +25,11 @@ use nigh_gossip::{
 pub use self::door::door;
 use self::input::Input;
 
+/// What is done with one input; a panic is a find.
+pub type Target = fn(&[u8]);
+
 /// All targets, by the names of their binaries and of their folders in the corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("page", page),
     ("message", message),
     ("frame", frame),
