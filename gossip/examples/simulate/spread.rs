@@ -21,6 +21,9 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 /// Where the claims of the standing mesh are.
 const CLAIMS: Table = Table(16);
 
+/// Writes the nth change through a node; says what was written.
+type Write = fn(&mut Sim, usize, u32) -> (Key, Stamp);
+
 pub fn run(options: &Options, report: &mut Report) {
     let nodes = options.nodes_or(1000);
     let mut sim = options.standing(nodes, 64, 0.0);
@@ -32,7 +35,7 @@ pub fn run(options: &Options, report: &mut Report) {
             sim.run_for(Duration::from_millis(500));
         }
     }
-    let kinds: [(&str, fn(&mut Sim, usize, u32) -> (Key, Stamp)); 2] = [
+    let kinds: [(&str, Write); 2] = [
         ("an operator's edit", edit),
         ("a row of a node", |sim, writer, change| row(sim, writer, LEARNING + change + 1)),
     ];
