@@ -43,8 +43,9 @@ fn a_client_reaches_an_origin_through_root_dns_a_and_resolver() {
     let client = Stub::inside(space, ISP).unwrap();
     let first = client.ask("www.lab", RecordType::A);
     let reply = first.outcome.unwrap();
-    assert_eq!(reply.addresses, [(ORIGIN, 3600)]);
-    assert_eq!(reply.aliases, [("origin.lab".to_owned(), 3600)]);
+    // Between the resolver's asking and its answer a second may end.
+    assert!(matches!(reply.addresses[..], [(ORIGIN, 3590..=3600)]), "{:?}", reply.addresses);
+    assert!(matches!(&reply.aliases[..], [(name, 3590..=3600)] if name == "origin.lab"), "{:?}", reply.aliases);
     let to_dns_a = delays::round_trip("eu-central-1", "us-east-2").unwrap();
     assert!(first.took >= to_dns_a.mul_f64(0.9), "a fresh answer comes from DNS-A: {:?}", first.took);
     let second = client.ask("www.lab", RecordType::A);

@@ -1,7 +1,7 @@
 //! How a page travels: whole, or as a delta against the version before it.
 //!
 //! Most new versions differ from the last in a few rows, so a writer sends the difference: an LZ4 block with the old
-//! body as dictionary, and the [digest](Page::digest) that names the old version. The signature covers the hash of the
+//! body as dictionary, and the digest that names the old version. The signature covers the hash of the
 //! body, so a delta needs no signature of its own, and a relay passes on the very delta that it received. Who lacks the
 //! base asks for the whole page.
 //!

@@ -11,7 +11,7 @@
 //! Their last rows still stand and say nothing, so they would be counted as voices for life, the common quorum would
 //! never be met, and the part would go on referring its users to nodes that nobody there can hear. So a node that
 //! misses a quarter of those that it watches while most of the mesh stands accused, or three quarters whatever others
-//! say ([`Hearing`]), leaves out of the vote the watchers that are silent themselves: those that it misses, and those
+//! say (`Hearing`), leaves out of the vote the watchers that are silent themselves: those that it misses, and those
 //! that it does not watch and somebody accuses. Half of the voices that are left convict, and at least two of them,
 //! unless it misses the accused itself.
 //!

@@ -7,7 +7,7 @@
 //!         disk, clock, liar's hand      └── bytes counted, deliveries hashed
 //! ```
 //!
-//! The nodes are real [`Engine`]s. Modelled are the [`network`] (geography, loss on ordered streams, cuts, idle
+//! The nodes are real [`Engine`]s. Modelled are the `network` (geography, loss on ordered streams, cuts, idle
 //! timeouts), the processes (kills, pauses, stalls, skewed clocks), the disks (kept, wiped, rolled back) and lying
 //! members ([`Lie`]). Everything random comes from one seed, and a hash over all deliveries is kept: **the same seed
 //! gives the same trace**. `README.md` beside this file says what that leaves out.
