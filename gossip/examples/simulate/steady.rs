@@ -87,7 +87,7 @@ pub fn run(options: &Options, report: &mut Report) {
     );
     let counts = sim.counts();
     report.row(
-        "pages received per new page",
+        "pages received per new page, learning included",
         (counts.pages_new + counts.pages_again) as f64 / counts.pages_new.max(1) as f64,
         "",
     );
