@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "tests read their seed from the environment and wait on real sockets")]
 
+mod seed;
+
 use std::time::Duration;
 
 use nigh_gossip::{
@@ -13,28 +15,12 @@ use nigh_gossip::{
     verdict::Verdict,
 };
 
+use seed::Seed;
+
 const ROWS: Table = Table(16);
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-/// A seed that a failing test shows.
-struct Seed(u64);
-
-impl Seed {
-    fn new() -> Self {
-        Self(std::env::var("NIGH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(2026))
-    }
-}
-
-impl Drop for Seed {
-    #[allow(clippy::print_stderr, reason = "what reruns a failure belongs on the terminal")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("rerun with NIGH_SEED={}", self.0);
-        }
-    }
 }
 
 /// `n` nodes, each joining through one of the first three, settled.

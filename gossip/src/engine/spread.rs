@@ -13,7 +13,9 @@
 //! Urgent tables (members, watch rows, admissions) always flood, within [`URGENT_RATE`]; above it they take the trees.
 //! A writer that writes more than [`RELAY_RATE`] is not passed on any further: repair brings its newest state.
 //!
-//! Rejected: one shared tree (unstable with many senders: Corrosion measured four duplicates); trees only repaired by
+//! The operators' pages share one tree, whoever brings them: they are few, and no writer of them has a place in the mesh.
+//!
+//! Rejected: one shared tree for all (unstable with many senders: Corrosion measured four duplicates); trees only repaired by
 //! notices (each repair lengthens the path, and nothing shortens it again).
 
 use std::{

@@ -7,8 +7,8 @@ use nigh_gossip::sim::{Index, Sim};
 use super::{Seed, secs, standing};
 
 /// How long all may take without loss, and with a fifth of the packets lost.
-const BOUND: Duration = Duration::from_millis(2200);
-const BOUND_UNDER_LOSS: Duration = Duration::from_millis(3200);
+const BOUND: Duration = Duration::from_millis(1700);
+const BOUND_UNDER_LOSS: Duration = Duration::from_millis(2000);
 
 fn known_by_all(sim: &mut Sim, victim: Index) -> Duration {
     let followed = sim.follow_death(victim);

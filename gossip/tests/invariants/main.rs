@@ -15,6 +15,8 @@ mod no_false_verdict;
 mod resurrection;
 mod revocation;
 mod same_trace;
+#[path = "../seed/mod.rs"]
+mod seed;
 mod signatures;
 mod stamps;
 
@@ -25,28 +27,12 @@ use nigh_gossip::{
     sim::{Geography, Index, Sim, Standing},
 };
 
+use seed::Seed;
+
 const ROWS: Table = Table(16);
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-/// A seed that a failing test shows.
-struct Seed(u64);
-
-impl Seed {
-    fn new() -> Self {
-        Self(std::env::var("NIGH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(2026))
-    }
-}
-
-impl Drop for Seed {
-    #[allow(clippy::print_stderr, reason = "what reruns a failure belongs on the terminal")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("rerun with NIGH_SEED={}", self.0);
-        }
-    }
 }
 
 /// A mesh that stands, a few seconds old.

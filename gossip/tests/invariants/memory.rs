@@ -15,7 +15,6 @@ const PAGES: usize = 1024;
 const BYTES_PER_SECOND: u64 = 6_000_000;
 
 #[test]
-#[ignore = "thirty nodes under the flood take minutes of real time in the dev profile; its bounds are not judged yet"]
 fn a_flooder_fills_its_own_share_and_no_more() {
     let seed = Seed::new();
     let mut sim = standing(&seed, 30, 0);
