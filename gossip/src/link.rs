@@ -99,6 +99,8 @@ pub(crate) struct Link {
     pub(crate) heard: Moment,
     /// Origins whose news the peer is only told of.
     pub(crate) lazy: Bits,
+    /// The peer watches me: it is sent beats more often than others, and notices with them.
+    pub(crate) is_watcher: bool,
     /// I asked the peer to send me news of everyone.
     pub(crate) feeds: bool,
     /// Of how many parallel exchanges of repair this peer has which.

@@ -218,7 +218,7 @@ impl Message {
         let listed = |lists: &[Listed]| lists.iter().map(|listed| 6 + 8 * listed.digests.len()).sum::<usize>();
         4 + match self {
             Self::Hello { certificate, .. } => 8 + certificate.as_ref().map_or(0, |page| page.size() + 16),
-            Self::Beat(_) => 20,
+            Self::Beat(_) => 32,
             Self::News(frames) | Self::Given(frames) => frames.iter().map(Frame::size).sum(),
             Self::Prune(numbers) | Self::Have(numbers) => 3 + 8 * numbers.len(),
             Self::Graft(graft) => 8 + 8 * (graft.digests.len() + graft.origins.len()),

@@ -172,38 +172,20 @@ async fn where_udp_is_filtered_tcp_carries_the_mesh() {
     }
 }
 
-/// A SIGKILL as near as one process can play it: the runtime goes, and nothing is said on the wire.
-struct Victim(Option<tokio::runtime::Runtime>);
-
-impl Victim {
-    fn start(config: MeshConfig) -> (Self, Mesh) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mesh = std::thread::scope(|scope| {
-            scope.spawn(|| runtime.block_on(start_again(|| config.clone()))).join().unwrap()
-        });
-        (Self(Some(runtime)), mesh)
-    }
-
-    fn kill(mut self) {
-        self.0.take().unwrap().shutdown_background();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_that_returns_is_heard_before_its_old_connection_times_out() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let [a, b] = [free_port(), free_port()];
     let one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
-    let (victim, two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+    let two = Mesh::start(config(2, b, &[a], dirs[1].path())).await.unwrap();
     until(&two, "a link", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
-    victim.kill();
+    two.die().await;
     until(&one, "the victim's verdict", |view| view.members[&id(2)].verdict == Verdict::Dead).await;
-    let (victim, two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+    let two = start_again(|| config(2, b, &[a], dirs[1].path())).await;
     let heard = tokio::time::timeout(Duration::from_secs(6), async {
         until(&two, "beats from one", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
     });
     assert!(heard.await.is_ok(), "one went on writing to the connection of the life before");
-    victim.kill();
 }
 
 /// A supervisor that starts the next life at once: too soon for the silence of the old connection to tell.
@@ -212,18 +194,17 @@ async fn a_killed_node_that_returns_at_once_is_heard_too() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let [a, b] = [free_port(), free_port()];
     let _one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
-    let (mut victim, mut two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+    let mut two = Mesh::start(config(2, b, &[a], dirs[1].path())).await.unwrap();
     for _ in 0..3 {
         until(&two, "a link", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
-        victim.kill();
-        (victim, two) = Victim::start(config(2, b, &[a], dirs[1].path()));
+        two.die().await;
+        two = start_again(|| config(2, b, &[a], dirs[1].path())).await;
         let heard = tokio::time::timeout(Duration::from_secs(6), async {
             until(&two, "beats from one", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some()))
                 .await;
         });
         assert!(heard.await.is_ok(), "one went on writing to the connection of the life before");
     }
-    victim.kill();
 }
 
 /// With ports of its own, so that only the state is shared.

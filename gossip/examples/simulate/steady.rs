@@ -39,16 +39,20 @@ pub fn run(options: &Options, report: &mut Report) {
     let periods = [60.0, 600.0].map(|period| Duration::from_secs_f64(period / busier));
     let mut plan: Vec<[Duration; 2]> =
         (0..active).map(|_| periods.map(|period| sim.now() + period.mul_f64(rng.random_range(0.0..1.0)))).collect();
-    let (start, mut version, mut next_edit) = (sim.now(), LEARNING, sim.now());
+    // How often each of a writer's two pages was written: from one version to the next ten rows move.
+    let mut versions = vec![[LEARNING; 2]; active];
+    let (start, mut edits, mut next_edit) = (sim.now(), 0, sim.now());
     while sim.now() - start < Duration::from_secs(seconds) {
         let now = sim.now();
         for (node, next) in plan.iter_mut().enumerate() {
             for (kind, period) in periods.into_iter().enumerate() {
                 if next[kind] <= now {
                     next[kind] += period;
-                    version += 1;
                     let page = u32::from(rng.random_bool(0.36));
                     let rows = if page == 0 { 64 } else { CLAIMS - 64 };
+                    let version = &mut versions[node][page as usize];
+                    *version += 1;
+                    let version = *version;
                     // A claim that comes or goes changes the number of rows.
                     sim.drift(
                         writer(node, active, nodes),
@@ -61,7 +65,8 @@ pub fn run(options: &Options, report: &mut Report) {
         }
         if next_edit <= now {
             next_edit += Duration::from_secs(1);
-            sim.edit(rng.random_range(0..nodes), version % 5000, format!("edit {version}").as_bytes());
+            edits += 1;
+            sim.edit(rng.random_range(0..nodes), edits % 5000, format!("edit {edits}").as_bytes());
             eprint!("\rsecond {} of {seconds}", (now - start).as_secs());
         }
         sim.run_for(STEP);

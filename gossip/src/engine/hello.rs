@@ -37,7 +37,8 @@ impl Engine {
             return;
         }
         let certificate = self.replica.page(&admission::key(Table::ADMISSION, self.id)).cloned();
-        let link = Link::new(now, Message::Hello { version: VERSION, certificate });
+        let mut link = Link::new(now, Message::Hello { version: VERSION, certificate });
+        link.is_watcher = self.around.watchers.contains(&peer);
         if let Some(old) = self.links.insert(peer, link) {
             self.counts.dropped += old.dropped;
         }

@@ -447,7 +447,7 @@ impl Engine {
     fn beat(&mut self, everyone: bool) {
         for (peer, link) in &mut self.links {
             let mut due = link.flush_have();
-            if !self.modelled_beats && (everyone || self.around.watchers.contains(peer)) {
+            if !self.modelled_beats && (everyone || link.is_watcher) {
                 link.beat();
                 due = true;
             }

@@ -238,6 +238,7 @@ impl Engine {
     fn find_my_place(&mut self) {
         let Some(me) = self.seat else {
             self.around = Around::default();
+            self.mark_watchers();
             return;
         };
         let live = |seat: Seat| self.verdicts[seat.index()] == Verdict::Alive;
@@ -247,6 +248,13 @@ impl Engine {
             watched: self.roster.watched_by(me, live).into_iter().map(id).collect(),
             watchers: self.roster.watchers(me, live).into_iter().map(id).collect(),
         };
+        self.mark_watchers();
+    }
+
+    fn mark_watchers(&mut self) {
+        for (peer, link) in &mut self.links {
+            link.is_watcher = self.around.watchers.contains(peer);
+        }
     }
 
     /// Shows a peer that I accuse it, at once: the sooner it refutes.

@@ -3,8 +3,9 @@
 //! A flood alone is correct: a new page goes to every link but the one it came from, one that is held already stops.
 //! It costs 15 copies. So each **origin** (writer) gets a tree of its own, learnt from its flood: a duplicate makes its
 //! receiver say [`Message::Prune`], and from then on that link is *lazy* for this origin at both ends (Plumtree, Leitão
-//! et al. 2007; one tree per sender as in Riak). About half of the lazy links, drawn anew for each page, are told the
-//! page's digest; who was told and got nothing within [`GRAFT_AFTER`] asks for it, and that link is eager again.
+//! et al. 2007; one tree per sender as in Riak). Half of my watchers, drawn anew for each page, are told its digest if
+//! their link is lazy: they are sent a beat five times a second, and the notices ride in its packet. Who was told and got
+//! nothing within [`GRAFT_AFTER`] asks for it, and that link is eager again.
 //!
 //! A tree learnt once decays as links change, so every [`RELEARN`]th version of a writer is flooded and the tree is
 //! learnt anew; after a start, when its links are new, the versions 2, 4, 8 and so on are too. The version number is
@@ -270,7 +271,7 @@ impl Engine {
             if !link.lazy.contains(origin) {
                 link.push_news(frame.clone(), false);
                 self.ready.insert(*peer);
-            } else if digest >> (number % 64) & 1 == 1 {
+            } else if link.is_watcher && digest >> (number % 64) & 1 == 1 {
                 link.push_have(digest);
             }
         }

