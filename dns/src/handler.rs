@@ -1,37 +1,32 @@
 //! From a message to a message: what is wrong with a question, what EDNS asks for, and how much may be said.
 //!
-//! hickory parses and encodes; its `Catalog` and zones are not used, because they get referrals, negative TTLs and UDP
-//! sizes wrong for us. [`Handler`] is a [`RequestHandler`], so any of hickory's servers can carry it. Our own fronts call
-//! [`Handler::respond`], which is the same without a future per packet.
+//! ```text
+//!   octets ─▶ Query::read ─▶ examine ─┬─ FORMERR, NOTIMP, BADVERS, NOTAUTH ─┐
+//!                │                    └─ answer ─▶ fit ─────────────────────┴─▶ octets
+//!             silence
+//! ```
 //!
-//! **Invariant:** no packet makes it panic, and a reply is never longer than the asker takes: sizes are measured here,
-//! because hickory goes by the size in *our* OPT record, which says what we take and not what the asker does.
+//! hickory's `Catalog` and zones are not used, because they get referrals, negative TTLs and UDP sizes wrong for us.
+//!
+//! **Invariant:** no packet makes it panic, and what is said depends on the packet, where it came from, when, and one
+//! snapshot.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::{Record, RecordType};
-use hickory_proto::serialize::binary::{BinDecoder, BinEncoder};
-use hickory_server::net::runtime::Time;
-use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{DNSClass, RecordType};
 use tracing::debug;
 
-use crate::edns;
-use crate::fit::{fit, upper_bound};
-use crate::{Counters, Question, Reply, Snapshot, answer};
+use crate::edns::{self, OptReply};
+use crate::query::{self, Opt, Query};
+use crate::response::{self, Response};
+use crate::{Counters, Question, Snapshot, answer};
 
-/// Octets of a message's header (RFC 1035 section 4.1.1).
-const HEADER: usize = 12;
-
-/// Octets of type and class after the name of a question.
-const QUESTION_TAIL: usize = 4;
-
-/// No OPT record of ours is longer: 11 octets of its own, a client subnet of 24, a node name of 64.
-const LARGEST_OPT: usize = 128;
+/// QUERY: the only opcode that there is an answer for.
+const OPCODE_QUERY: u8 = 0;
 
 /// Answers messages from whatever snapshot is current.
 #[derive(Clone)]
@@ -40,15 +35,36 @@ pub struct Handler {
     counters: Arc<Counters>,
 }
 
-/// A reply on its way to becoming a message.
-struct Message {
-    metadata: Metadata,
-    edns: Option<Edns>,
-    /// Is the question written back? Not if it cannot be trusted to parse again.
-    question: bool,
-    answers: Vec<Record>,
-    authorities: Vec<Record>,
-    additionals: Vec<Record>,
+/// Where a packet came from, how, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Its source.
+    pub source: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// The time since 1970, as the shell's clock has it.
+    pub at: Duration,
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By UDP: replies are short, and whoever sent it may not be where it says.
+    Udp,
+    /// By TCP, or what runs over it.
+    Tcp,
+}
+
+impl Arrival {
+    /// By UDP.
+    pub fn udp(source: SocketAddr, at: Duration) -> Self {
+        Self { source, transport: Transport::Udp, at }
+    }
+
+    /// By TCP.
+    pub fn tcp(source: SocketAddr, at: Duration) -> Self {
+        Self { source, transport: Transport::Tcp, at }
+    }
 }
 
 impl Handler {
@@ -63,213 +79,117 @@ impl Handler {
     }
 
     /// The reply to a packet, or nothing if it deserves none.
-    pub fn respond(&self, packet: &[u8], source: SocketAddr, protocol: Protocol) -> Option<Vec<u8>> {
-        let header = packet.get(..HEADER);
-        // A response must never be answered, however it is formed: two servers would talk for ever.
-        let Some(header) = header.filter(|header| header[2] & 0x80 == 0) else {
-            self.counters.dropped();
-            return None;
-        };
-        // RFC 9619. Before hickory sees it, because it sets memory aside for as many questions as the header says.
-        let several = u16::from_be_bytes([header[4], header[5]]) > 1;
-        let parse = || Request::from_bytes(packet.to_vec(), source, protocol).ok();
-        let Some(request) = (!several).then(parse).flatten() else {
-            self.counters.erred();
-            return Some(error_of(header, ResponseCode::FormErr));
-        };
-        let message = self.message(&request)?;
-        let mut bytes = Vec::with_capacity(usize::from(edns::SMALLEST_UDP));
-        match message.encode(&request.queries, &mut bytes) {
-            Ok(()) => Some(bytes),
-            Err(error) => {
-                debug!(%source, %error, "a reply could not be encoded");
-                Some(error_of(header, ResponseCode::ServFail))
-            }
-        }
+    pub fn respond(&self, packet: &[u8], arrival: Arrival) -> Option<Vec<u8>> {
+        let mut reply = Vec::with_capacity(usize::from(edns::SMALLEST_UDP));
+        self.respond_into(packet, arrival, &mut reply).then_some(reply)
     }
 
-    /// The reply to a message; nothing: it is a response itself.
-    fn message(&self, request: &Request) -> Option<Message> {
-        if request.metadata.message_type == MessageType::Response {
+    /// Writes the reply to a packet, over what `out` holds. False: it deserves none.
+    pub fn respond_into(&self, packet: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> bool {
+        let Some(query) = Query::read(packet) else {
             self.counters.dropped();
-            return None;
-        }
+            return false;
+        };
         // Released at the end of this function: a packet is answered from one snapshot from start to end.
         let snapshot = self.snapshot.load();
-        let mut message = Message::to(request);
-        if let Some(asked) = &request.edns {
-            message.edns = Some(edns::reply_to(asked, snapshot.me()));
-        }
-        match examine(request) {
+        let mut response = Response {
+            query: &query,
+            code: ResponseCode::NoError,
+            authoritative: false,
+            truncated: false,
+            opt: query.opt().map(|asked| opt_for(asked, &snapshot)),
+        };
+        match examine(&query, arrival) {
             Err(code) => {
                 self.counters.erred();
-                message.metadata.response_code = code;
+                response.refuse(code, out);
             }
             Ok(question) => {
                 let mut reply = answer(&snapshot, &question);
-                if let (Some(ours), Some(asked), Some(scope)) = (&mut message.edns, asked_subnet(request), reply.scope)
+                if let (Some(ours), Some(subnet), Some(scope)) =
+                    (&mut response.opt, query.opt().and_then(|opt| opt.subnet), reply.scope)
                 {
-                    edns::echo_subnet(ours, &asked, scope);
+                    echo_subnet(ours, &subnet, scope);
                 }
-                message.metadata.response_code = reply.code;
-                message.metadata.authoritative = reply.authoritative;
-                let truncated = message.fill(&mut reply, request);
-                self.counters.replied(reply.kind, truncated);
+                let limit = match arrival.transport {
+                    Transport::Udp => edns::udp_limit(query.opt()),
+                    Transport::Tcp => usize::from(u16::MAX),
+                };
+                response.code = reply.code;
+                response.authoritative = reply.authoritative;
+                if let Err(error) = response.write_reply(&mut reply, limit, out) {
+                    debug!(source = %arrival.source, %error, "a reply could not be encoded");
+                    response.refuse(ResponseCode::ServFail, out);
+                }
+                self.counters.replied(reply.kind, response.truncated);
             }
         }
-        Some(message)
+        !out.is_empty()
     }
 }
 
-#[async_trait::async_trait]
-impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(
-        &self,
-        request: &Request,
-        mut response_handle: R,
-    ) -> ResponseInfo {
-        let Some(message) = self.message(request) else {
-            return info(&request.metadata);
-        };
-        let metadata = message.metadata;
-        let none = no_queries();
-        let queries = if message.question { Some(&request.queries) } else { none.as_ref() };
-        let response = MessageResponseBuilder::new(queries.unwrap_or(&request.queries), message.edns.as_ref()).build(
-            message.metadata,
-            &message.answers,
-            &message.authorities,
-            [],
-            &message.additionals,
-        );
-        match response_handle.send_response(response).await {
-            Ok(info) => info,
-            Err(error) => {
-                debug!(source = %request.src(), %error, "a reply could not be sent");
-                info(&metadata)
-            }
+impl Response<'_> {
+    /// An error and no records. RFC 8906 section 3 wants it with whatever of question and OPT can be sent.
+    fn refuse(&mut self, code: ResponseCode, out: &mut Vec<u8>) {
+        self.code = code;
+        (self.authoritative, self.truncated) = (false, false);
+        if let Some(opt) = &mut self.opt {
+            opt.set_code_high(code.high());
         }
+        self.write_empty(out);
     }
 }
 
-impl Message {
-    /// An empty reply.
-    fn to(request: &Request) -> Self {
-        Self {
-            metadata: Metadata::response_from_request(&request.metadata),
-            edns: None,
-            question: is_plain(&request.queries),
-            answers: Vec::new(),
-            authorities: Vec::new(),
-            additionals: Vec::new(),
-        }
+/// Our OPT record: which node this is, for those who ask (RFC 5001 section 2.2).
+fn opt_for(asked: &Opt<'_>, snapshot: &Snapshot) -> OptReply {
+    let mut opt = OptReply::to(asked);
+    if asked.nsid {
+        opt.add(query::NSID, &[snapshot.me().as_str().as_bytes()]);
     }
+    opt
+}
 
-    /// Takes over the sections of a reply, shortened to what the asker takes. Returns whether TC was set.
-    fn fill(&mut self, reply: &mut Reply, request: &Request) -> bool {
-        let limit = match request.protocol() {
-            Protocol::Udp => usize::from(edns::udp_limit(request.edns.as_ref())),
-            _ => usize::from(u16::MAX),
-        };
-        let around = HEADER + request.queries.as_bytes().len() + self.edns.as_ref().map_or(0, |_| LARGEST_OPT);
-        let truncated = fit(reply, |reply| {
-            // Encoding to measure costs as much as the answer itself, and nearly every answer is far from the limit.
-            around + upper_bound(reply) <= limit || self.length_with(reply, request) <= limit
-        });
-        self.metadata.truncation = truncated;
-        self.answers = std::mem::take(&mut reply.answers);
-        self.authorities = std::mem::take(&mut reply.authorities);
-        self.additionals = std::mem::take(&mut reply.additionals);
-        truncated
-    }
-
-    /// How long the message with these sections would be.
-    fn length_with(&self, reply: &Reply, request: &Request) -> usize {
-        let mut bytes = Vec::with_capacity(usize::from(edns::LARGEST_UDP));
-        let written = MessageResponseBuilder::new(&request.queries, self.edns.as_ref())
-            .build(self.metadata, &reply.answers, &reply.authorities, [], &reply.additionals)
-            .destructive_emit(&mut BinEncoder::new(&mut bytes));
-        written.map_or(usize::MAX, |_| bytes.len())
-    }
-
-    fn encode(&self, queries: &Queries, bytes: &mut Vec<u8>) -> Result<(), hickory_proto::ProtoError> {
-        let none = no_queries();
-        let queries = if self.question { queries } else { none.as_ref().unwrap_or(queries) };
-        MessageResponseBuilder::new(queries, self.edns.as_ref())
-            .build(self.metadata, &self.answers, &self.authorities, [], &self.additionals)
-            .destructive_emit(&mut BinEncoder::new(bytes))
-            .map(drop)
-    }
+/// Sends the client subnet back with the scope of the answer. RFC 7871 section 7.2.1: "FAMILY, SOURCE PREFIX-LENGTH, and
+/// ADDRESS in the response MUST match those in the query", and a scope of 0 where the source length is 0.
+fn echo_subnet(opt: &mut OptReply, asked: &query::Subnet<'_>, scope: u8) {
+    let Some((head, address)) = asked.octets().split_first_chunk::<4>() else { return };
+    let longest = asked.net.map_or(0, |net| net.max_prefix_len());
+    opt.add(query::SUBNET, &[&head[..3], &[scope.min(longest)], address]);
 }
 
 /// The question of a message, or the code that says what is wrong with it.
-fn examine(request: &Request) -> Result<Question, ResponseCode> {
-    // RFC 6891 section 6.1.3: with the highest version that we know, which is 0, in our OPT record.
-    if request.version() > 0 {
+fn examine(query: &Query<'_>, arrival: Arrival) -> Result<Question, ResponseCode> {
+    // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond
+    // with RCODE=BADVERS." First of all: another version may give anything else another meaning.
+    if query.opt().is_some_and(|opt| opt.version > 0) {
         return Err(ResponseCode::BADVERS);
     }
-    if request.metadata.op_code != OpCode::Query {
+    // RFC 8906 section 3.1.4: "Unknown opcodes SHOULD be answered with NOTIMP"; how such messages look nobody knows, so
+    // this comes before any fault.
+    if query.opcode() != OPCODE_QUERY {
         return Err(ResponseCode::NotImp);
     }
-    // RFC 9619: exactly one question. One that is compressed points at something else in the message, so it would
-    // mean something else in ours.
-    let [query] = request.queries.queries() else {
-        return Err(ResponseCode::FormErr);
-    };
-    if !is_plain(&request.queries) {
+    if let Some(fault) = query.fault() {
+        debug!(source = %arrival.source, %fault, "a malformed query");
         return Err(ResponseCode::FormErr);
     }
-    let subnet = match &request.edns {
-        Some(asked) => edns::subnet(asked).map_err(|_| ResponseCode::FormErr)?,
-        None => None,
-    };
-    match u16::from(query.query_type()) {
+    // No key is known here.
+    if query.tsig().is_some() {
+        return Err(ResponseCode::NotAuth);
+    }
+    let asked = query.question().ok_or(ResponseCode::FormErr)?;
+    match asked.qtype {
         // OPT, TKEY and TSIG are not types that can be asked for.
         41 | 249 | 250 => return Err(ResponseCode::FormErr),
         // MAILB and MAILA are obsolete (RFC 6895 section 3.1 keeps them as questions).
         253 | 254 => return Err(ResponseCode::NotImp),
         _ => {}
     }
-    let original = query.original();
     Ok(Question {
-        name: original.name().clone(),
-        qtype: RecordType::from(u16::from(query.query_type())),
-        qclass: query.query_class(),
-        source: request.src().ip(),
-        subnet: subnet.as_ref().and_then(edns::net),
+        name: response::name(&asked).map_err(|_| ResponseCode::FormErr)?,
+        qtype: RecordType::from(asked.qtype),
+        qclass: DNSClass::from(asked.qclass),
+        source: arrival.source.ip(),
+        subnet: query.opt().and_then(|opt| opt.subnet).and_then(|subnet| subnet.net),
     })
-}
-
-fn asked_subnet(request: &Request) -> Option<hickory_proto::rr::rdata::opt::ClientSubnet> {
-    request.edns.as_ref().and_then(|asked| edns::subnet(asked).ok().flatten())
-}
-
-/// Is there exactly one question, written out without compression?
-fn is_plain(queries: &Queries) -> bool {
-    match queries.queries() {
-        [query] => {
-            let labels = query.original().name().iter().map(|label| label.len() + 1).sum::<usize>();
-            queries.as_bytes().len() == labels + 1 + QUESTION_TAIL
-        }
-        _ => false,
-    }
-}
-
-/// An empty question section. It is always there: reading none of nothing cannot fail.
-fn no_queries() -> Option<Queries> {
-    Queries::read(&mut BinDecoder::new(&[]), 0).ok()
-}
-
-/// A reply that is nothing but a header: id, opcode and RD of the question, and the code.
-fn error_of(header: &[u8], code: ResponseCode) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER];
-    if let (Some(id), Some(flags)) = (header.get(..2), header.get(2)) {
-        bytes[..2].copy_from_slice(id);
-        bytes[2] = 0x80 | (flags & 0x79);
-    }
-    bytes[3] = code.low();
-    bytes
-}
-
-fn info(metadata: &Metadata) -> ResponseInfo {
-    Header { metadata: *metadata, counts: HeaderCounts::default() }.into()
 }

@@ -16,6 +16,7 @@
 //! randomness, no I/O.
 
 mod answer;
+mod carried;
 mod claims;
 mod counters;
 mod decide;
@@ -26,7 +27,9 @@ mod fit;
 mod handler;
 mod label;
 mod problem;
+mod query;
 mod records;
+mod response;
 mod serve;
 mod snapshot;
 mod steer;
@@ -41,9 +44,10 @@ pub use counters::{Counters, Counts};
 pub use decide::{Client, Decision, Direct, Way, decide};
 pub use edns::LARGEST_UDP;
 pub use explain::{ClaimLine, Explanation, ServerLine, explain};
-pub use handler::Handler;
+pub use handler::{Arrival, Handler, Transport};
 pub use label::{LONGEST_LABEL, Label, LabelError};
 pub use problem::Problem;
+pub use query::{Asked, AskedName, CookieOption, Fault, Opt, OptFault, Query, Subnet, Tsig};
 pub use records::{MOST_ADDRESSES, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL, NEGATIVE_TTL, REFERRAL_TTL};
 pub use serve::{Front, serve};
 pub use snapshot::{CutRole, Snapshot};

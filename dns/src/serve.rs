@@ -8,7 +8,9 @@
 //! prefers; where that is not the one that was asked, resolvers throw the answer away. Several sockets on one address
 //! (`SO_REUSEPORT`) are served in parallel, one task each.
 
-use std::time::Duration;
+#![allow(clippy::disallowed_methods, reason = "the shell: here the clock comes in")]
+
+use std::time::{Duration, SystemTime};
 
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
@@ -67,4 +69,9 @@ pub(crate) const LAST_CALLS: Duration = Duration::from_millis(250);
 pub(crate) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     // An error says that the front is gone, which is a stop as well.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The time since 1970, which cookies carry.
+pub(crate) fn clock() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_server::net::xfer::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -17,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::Handler;
-use crate::serve::{LAST_CALL, told_to_stop};
+use crate::serve::{LAST_CALL, clock, told_to_stop};
+use crate::{Arrival, Handler};
 
 /// How many connections, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +108,7 @@ async fn connection(
         if !next_query(&mut stream, &mut packet, &mut stop, patience).await? {
             return Ok(());
         }
-        let Some(reply) = handler.respond(&packet, source, Protocol::Tcp) else {
+        let Some(reply) = handler.respond(&packet, Arrival::tcp(source, clock())) else {
             // Who sends things that deserve no reply does not speak DNS.
             return Ok(());
         };

@@ -7,14 +7,13 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 
-use hickory_server::net::xfer::Protocol;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, error};
 
-use crate::Handler;
-use crate::serve::{LAST_CALL, LAST_CALLS, told_to_stop};
+use crate::serve::{LAST_CALL, LAST_CALLS, clock, told_to_stop};
+use crate::{Arrival, Handler};
 
 /// Longer datagrams are cut, and then not understood: no question with its options comes near it.
 const LONGEST_QUERY: usize = 4096;
@@ -85,7 +84,7 @@ async fn reply(socket: &UdpSocket, handler: &Handler, packet: &[u8], source: Soc
     if source.port() == 0 {
         return;
     }
-    let Some(reply) = handler.respond(packet, source, Protocol::Udp) else {
+    let Some(reply) = handler.respond(packet, Arrival::udp(source, clock())) else {
         return;
     };
     if let Err(error) = socket.send_to(&reply, source).await {

@@ -12,13 +12,13 @@ mod world_text;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
-use hickory_server::net::xfer::Protocol;
-use nigh_dns::{Counters, Handler, LARGEST_UDP};
+use nigh_dns::{Arrival, Counters, Handler, LARGEST_UDP, Transport};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
@@ -180,8 +180,9 @@ impl Asked {
         }
     }
 
-    fn protocol(&self) -> Protocol {
-        if self.tcp { Protocol::Tcp } else { Protocol::Udp }
+    fn arrival(&self) -> Arrival {
+        let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
+        Arrival { source: SocketAddr::new(self.source, 53), transport, at: Duration::ZERO }
     }
 }
 
@@ -226,7 +227,7 @@ proptest! {
     #[test]
     fn every_question_gets_a_reply_that_keeps_the_rules(asked in asked()) {
         let Some(packet) = asked.packet() else { return Ok(()) };
-        let reply = handler(asked.node).respond(&packet, SocketAddr::new(asked.source, 53), asked.protocol());
+        let reply = handler(asked.node).respond(&packet, asked.arrival());
         check(&asked, &packet, &reply.unwrap())?;
     }
 
@@ -253,16 +254,19 @@ proptest! {
     }
 }
 
+fn udp() -> Arrival {
+    Arrival::udp("192.0.2.53:53".parse().unwrap(), Duration::ZERO)
+}
+
 /// Whatever came: no panic, and a reply, if any, is short, parses, and belongs to the packet.
 fn garbage(bytes: &[u8]) -> Result<(), TestCaseError> {
     let handler = handler("fra");
-    let source = "192.0.2.53:53".parse().unwrap();
-    for protocol in [Protocol::Udp, Protocol::Tcp] {
-        let Some(reply) = handler.respond(bytes, source, protocol) else {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let Some(reply) = handler.respond(bytes, Arrival { transport, ..udp() }) else {
             prop_assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0, "a query was dropped");
             continue;
         };
-        prop_assert!(protocol == Protocol::Tcp || reply.len() <= usize::from(LARGEST_UDP));
+        prop_assert!(transport == Transport::Tcp || reply.len() <= usize::from(LARGEST_UDP));
         prop_assert_eq!(&reply[..2], &bytes[..2]);
         prop_assert!(reply[2] & 0x80 != 0);
         let message = Message::from_vec(&reply);
@@ -285,26 +289,34 @@ fn a_compressed_question_is_an_error_without_a_question() {
         packet.extend(b"\x00\x01\x00\x01");
         packet
     };
-    let source = "192.0.2.53:53".parse().unwrap();
     for name in [&b"\xc0\x00"[..], b"\x03www\xc0\x0b"] {
-        let reply = handler("fra").respond(&query(name), source, Protocol::Udp).unwrap();
+        let reply = handler("fra").respond(&query(name), udp()).unwrap();
         assert_eq!(reply, b"\x08\x00\x80\x01\x00\x00\x00\x00\x00\x00\x00\x00", "FORMERR and nothing else");
     }
-    let plain = handler("fra").respond(&query(b"\x00"), source, Protocol::Udp).unwrap();
+    let plain = handler("fra").respond(&query(b"\x00"), udp()).unwrap();
     assert_eq!((plain[3], plain.len()), (5, 17), "REFUSED, with the question");
 }
 
 /// RFC 9619: one question. And hickory sets memory aside for as many as the header says: that must stay harmless.
 #[test]
 fn any_other_number_of_questions_is_an_error() {
-    let source = "192.0.2.53:53".parse().unwrap();
     for count in [0_u16, 2, u16::MAX] {
         let mut packet = b"\x12\x34\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
         packet[4..6].copy_from_slice(&count.to_be_bytes());
         for _ in 0..count.min(2) {
             packet.extend(b"\x03www\x02lb\x07example\x03com\x00\x00\x01\x00\x01");
         }
-        let reply = handler("fra").respond(&packet, source, Protocol::Udp).unwrap();
+        let reply = handler("fra").respond(&packet, udp()).unwrap();
         assert_eq!(reply, b"\x12\x34\x81\x01\x00\x00\x00\x00\x00\x00\x00\x00");
     }
+}
+
+/// RFC 7871 section 6: the option goes back as it came, in whichever family, FAMILY 0 of `dig +subnet=0` included.
+#[test]
+fn a_subnet_of_no_family_comes_back() {
+    let query = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03www\x02lb\x07example\x03com\x00\x00\x01\x00\x01\
+        \x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x08\x00\x08\x00\x04\x00\x00\x00\x00";
+    let reply = handler("fra").respond(query, udp()).unwrap();
+    assert_eq!(reply[3] & 0x0f, 0);
+    assert_eq!(reply[reply.len() - 19..], query[query.len() - 19..], "the same OPT record");
 }

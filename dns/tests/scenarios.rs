@@ -5,10 +5,15 @@
 //! the whole reply, word for word. What may be asked:
 //!
 //! ```text
-//! > query NAME TYPE from ADDRESS [at NODE] [class CLASS] [edns SIZE] [version N] [do] [ecs PREFIX] [nsid] [tcp] [rd]
+//! > query NAME TYPE from ADDRESS [at NODE] [class CLASS] [edns SIZE] [version N] [do] [ecs PREFIX] [nsid]
+//!         [option CODE HEX] [opcode N] [flags FLAG,FLAG] [tcp] [rd]
+//! > packet [tcp] OCTETS
 //! > explain NAME TYPE from ADDRESS [at NODE]
 //! > problems
 //! ```
+//!
+//! Octets are hexadecimal, with `name:www.example.com` for a name in wire form; whoever writes them down decides what is
+//! in them. Options that hickory does not read are shown as hexadecimal too.
 //!
 //! Every question goes through the real message codec. To write the replies anew after a change that is meant, and
 //! then read the difference: `NIGH_BLESS=1 cargo test -p nigh-dns --test scenarios`.
@@ -31,8 +36,8 @@ use arc_swap::ArcSwap;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
-use hickory_server::net::xfer::Protocol;
-use nigh_dns::{Counters, Handler, Label, Snapshot, explain};
+use hickory_proto::serialize::binary::BinEncodable;
+use nigh_dns::{Arrival, Counters, Handler, Label, Snapshot, Transport, explain};
 use world_text::WorldText;
 
 #[test]
@@ -81,6 +86,7 @@ fn run(world: &WorldText, command: &str) -> Result<String, String> {
     let mut words = command.split_whitespace();
     match words.next() {
         Some("query") => Asked::parse(words)?.query(world),
+        Some("packet") => packet(world, words),
         Some("explain") => Asked::parse(words)?.explain(world),
         Some("problems") => Ok(world
             .snapshot(None)
@@ -93,6 +99,56 @@ fn run(world: &WorldText, command: &str) -> Result<String, String> {
     }
 }
 
+/// The moment of every question.
+const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+fn handler(world: &WorldText, at: Option<&Label>) -> Handler {
+    Handler::new(Arc::new(ArcSwap::from_pointee(world.snapshot(at).0)), Arc::new(Counters::new()))
+}
+
+fn counted(handler: &Handler) -> Result<String, String> {
+    let counts = serde_json::to_value(handler.counters().read()).map_err(text)?;
+    let counted = counts.as_object().into_iter().flatten().filter(|(name, count)| *name != "queries" && **count != 0);
+    let counted: Vec<_> = counted.map(|(name, _)| name.as_str()).collect();
+    Ok(format!("counted {}\n", counted.join(", ")))
+}
+
+/// Sends octets as they are written down.
+fn packet<'w>(world: &WorldText, words: impl Iterator<Item = &'w str>) -> Result<String, String> {
+    let mut packet = Vec::new();
+    let mut transport = Transport::Udp;
+    for word in words {
+        match (word, word.strip_prefix("name:")) {
+            ("tcp", _) => transport = Transport::Tcp,
+            (_, Some(name)) => {
+                let name = Name::from_ascii(format!("{name}.")).map_err(text)?;
+                packet.extend(name.to_bytes().map_err(text)?);
+            }
+            _ => packet.extend(octets(word)?),
+        }
+    }
+    let handler = handler(world, None);
+    let arrival = Arrival { source: "192.0.2.53:53".parse().map_err(text)?, transport, at: NOW };
+    let Some(reply) = handler.respond(&packet, arrival) else {
+        return Ok(format!("silence\n{}", counted(&handler)?));
+    };
+    if reply.get(..2) != packet.get(..2) {
+        return Err("not the reply to this packet".to_owned());
+    }
+    let message = Message::from_vec(&reply).map_err(text)?;
+    let questions: String = message.queries.iter().map(|query| format!("question {query}\n")).collect();
+    let signed = message.signature.map(|record| format!("signature {} {:?}\n", record.name, record.data));
+    let signed = signed.unwrap_or_default();
+    let mut reply = reply;
+    reply[..2].copy_from_slice(&4711_u16.to_be_bytes());
+    Ok(format!("{}{questions}{signed}{}", written(&reply)?, counted(&handler)?))
+}
+
+fn octets(word: &str) -> Result<Vec<u8>, String> {
+    let octet = |at| u8::from_str_radix(word.get(at..at + 2).ok_or("half an octet")?, 16).map_err(text);
+    (0..word.len()).step_by(2).map(octet).collect()
+}
+
 /// A question of a scenario.
 struct Asked {
     name: Name,
@@ -101,8 +157,10 @@ struct Asked {
     from: SocketAddr,
     at: Option<Label>,
     edns: Option<Edns>,
-    protocol: Protocol,
-    rd: bool,
+    transport: Transport,
+    opcode: u8,
+    /// The second half of the header's flags, and the unused ones of the first.
+    flags: [u8; 2],
 }
 
 impl Asked {
@@ -115,8 +173,9 @@ impl Asked {
             from: "192.0.2.53:53".parse().map_err(text)?,
             at: None,
             edns: None,
-            protocol: Protocol::Udp,
-            rd: false,
+            transport: Transport::Udp,
+            opcode: 0,
+            flags: [0; 2],
         };
         while let Ok(option) = word() {
             match option {
@@ -135,8 +194,28 @@ impl Asked {
                     let empty = NSIDPayload::new(Vec::new()).map_err(text)?;
                     asked.edns().options_mut().insert(EdnsOption::NSID(empty));
                 }
-                "tcp" => asked.protocol = Protocol::Tcp,
-                "rd" => asked.rd = true,
+                "option" => {
+                    let code = word()?.parse::<u16>().map_err(text)?;
+                    let data = if code == 11 { Vec::new() } else { octets(word()?)? };
+                    asked.edns().options_mut().insert(EdnsOption::Unknown(code, data));
+                }
+                "opcode" => asked.opcode = word()?.parse().map_err(text)?,
+                "flags" => {
+                    for flag in word()?.split(',') {
+                        let (octet, bit) = match flag {
+                            "aa" => (0, 0x04),
+                            "tc" => (0, 0x02),
+                            "ra" => (1, 0x80),
+                            "z" => (1, 0x40),
+                            "ad" => (1, 0x20),
+                            "cd" => (1, 0x10),
+                            other => return Err(format!("no flag {other:?}")),
+                        };
+                        asked.flags[octet] |= bit;
+                    }
+                }
+                "tcp" => asked.transport = Transport::Tcp,
+                "rd" => asked.flags[0] |= 0x01,
                 other => return Err(format!("cannot ask with {other:?}")),
             }
         }
@@ -153,26 +232,23 @@ impl Asked {
 
     fn query(&self, world: &WorldText) -> Result<String, String> {
         let mut message = Message::new(4711, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = self.rd;
         let mut query = Query::query(self.name.clone(), self.qtype);
         query.set_query_class(self.class);
         message.add_query(query);
         message.edns = self.edns.clone();
-        let packet = message.to_vec().map_err(text)?;
+        let mut packet = message.to_vec().map_err(text)?;
+        packet[2] |= self.opcode << 3 | self.flags[0];
+        packet[3] |= self.flags[1];
 
-        let snapshot = Arc::new(ArcSwap::from_pointee(world.snapshot(self.at.as_ref()).0));
-        let handler = Handler::new(snapshot, Arc::new(Counters::new()));
-        let reply = handler.respond(&packet, self.from, self.protocol).ok_or("no reply")?;
+        let handler = handler(world, self.at.as_ref());
+        let arrival = Arrival { source: self.from, transport: self.transport, at: NOW };
+        let reply = handler.respond(&packet, arrival).ok_or("no reply")?;
         // The question comes back byte for byte.
         let question = 12..12 + self.name.len() + 4 + usize::from(!self.name.is_root());
         if reply.get(question.clone()) != packet.get(question) {
             return Err("the question came back changed".to_owned());
         }
-        let counts = serde_json::to_value(handler.counters().read()).map_err(text)?;
-        let counted =
-            counts.as_object().into_iter().flatten().filter(|(name, count)| *name != "queries" && **count != 0);
-        let counted: Vec<_> = counted.map(|(name, _)| name.as_str()).collect();
-        Ok(format!("{}counted {}\n", written(&reply)?, counted.join(", ")))
+        Ok(format!("{}{}", written(&reply)?, counted(&handler)?))
     }
 
     fn explain(&self, world: &WorldText) -> Result<String, String> {
@@ -195,10 +271,13 @@ fn written(packet: &[u8]) -> Result<String, String> {
         (message.metadata.recursion_desired, " rd"),
         (message.metadata.recursion_available, " ra"),
         (message.metadata.authentic_data, " ad"),
+        (message.metadata.checking_disabled, " cd"),
+        (packet[3] & 0x40 != 0, " z"),
     ];
     let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
     let code = match u16::from(message.metadata.response_code) {
         16 => "BADVERS".to_owned(),
+        23 => "BADCOOKIE".to_owned(),
         _ => format!("{:?}", message.metadata.response_code),
     };
     let mut out = format!("{code}{flags}\n");
@@ -218,7 +297,14 @@ fn written(packet: &[u8]) -> Result<String, String> {
         if let Some(EdnsOption::NSID(id)) = edns.option(EdnsCode::NSID) {
             out += &format!(" nsid {}", String::from_utf8_lossy(id.as_ref()));
         }
-        out += "\n";
+        for (code, option) in edns.options().as_ref() {
+            if let EdnsOption::Unknown(_, data) = option {
+                let data: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+                out += &format!(" option {} {data}", u16::from(*code));
+            }
+        }
+        let unknown = edns.flags().z;
+        out += if unknown == 0 { "\n" } else { " flags\n" };
     }
     Ok(out)
 }
