@@ -24,6 +24,7 @@ pub struct Counters {
     negative: AtomicU64,
     refused: AtomicU64,
     errors: AtomicU64,
+    cookies: AtomicU64,
     truncated: AtomicU64,
     dropped: AtomicU64,
 }
@@ -57,6 +58,8 @@ pub struct Counts {
     pub refused: u64,
     /// FORMERR, NOTIMP and BADVERS.
     pub errors: u64,
+    /// Replies to those who asked for nothing but a cookie.
+    pub cookies: u64,
     /// Replies that were cut short to fit, TC set.
     pub truncated: u64,
     /// Packets without a reply: too short to be a message, responses, or no place to send one to.
@@ -86,6 +89,7 @@ impl Counters {
             negative: read(&self.negative),
             refused: read(&self.refused),
             errors: read(&self.errors),
+            cookies: read(&self.cookies),
             truncated: read(&self.truncated),
             dropped: read(&self.dropped),
         }
@@ -116,6 +120,12 @@ impl Counters {
     pub(crate) fn erred(&self) {
         add(&self.queries);
         add(&self.errors);
+    }
+
+    /// Nothing but a cookie was asked for.
+    pub(crate) fn cookie_given(&self) {
+        add(&self.queries);
+        add(&self.cookies);
     }
 
     /// A packet was not answered.

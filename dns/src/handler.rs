@@ -20,8 +20,9 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, RecordType};
 use tracing::debug;
 
+use crate::cookie::{Cookies, Shown};
 use crate::edns::{self, OptReply};
-use crate::query::{self, Opt, Query};
+use crate::query::{self, Fault, Opt, Query};
 use crate::response::{self, Response};
 use crate::{Counters, Question, Snapshot, answer};
 
@@ -33,6 +34,7 @@ const OPCODE_QUERY: u8 = 0;
 pub struct Handler {
     snapshot: Arc<ArcSwap<Snapshot>>,
     counters: Arc<Counters>,
+    cookies: Option<Cookies>,
 }
 
 /// Where a packet came from, how, and when.
@@ -70,7 +72,14 @@ impl Arrival {
 impl Handler {
     /// A handler over the snapshot that somebody else keeps current.
     pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, counters: Arc<Counters>) -> Self {
-        Self { snapshot, counters }
+        Self { snapshot, counters, cookies: None }
+    }
+
+    /// The same, giving and taking cookies (RFC 7873). The seed is a secret of this process, drawn at random.
+    #[must_use]
+    pub fn with_cookies(mut self, seed: [u8; 16]) -> Self {
+        self.cookies = Some(Cookies::new(seed));
+        self
     }
 
     /// What it has said so far.
@@ -99,6 +108,15 @@ impl Handler {
             truncated: false,
             opt: query.opt().map(|asked| opt_for(asked, &snapshot)),
         };
+        let shown = self.cookie(&query, arrival, &mut response);
+        if let Some(shown) = shown.filter(|_| only_for_a_cookie(&query)) {
+            // RFC 7873 section 5.4: "the response SHALL have the RCODE BADCOOKIE if the Server Cookie sent with the query
+            // was invalid and the RCODE NOERROR if it was valid", or if there was none.
+            let code = if shown == Shown::Invalid { ResponseCode::BADCOOKIE } else { ResponseCode::NoError };
+            self.counters.cookie_given();
+            response.refuse(code, out);
+            return true;
+        }
         match examine(&query, arrival) {
             Err(code) => {
                 self.counters.erred();
@@ -126,6 +144,19 @@ impl Handler {
         }
         !out.is_empty()
     }
+
+    /// Looks at the cookie, and puts ours into the response.
+    fn cookie(&self, query: &Query<'_>, arrival: Arrival, response: &mut Response<'_>) -> Option<Shown> {
+        let cookie = query.opt()?.cookie?;
+        let (shown, reply) = self.cookies.as_ref()?.meet(&cookie, arrival.source.ip(), arrival.at);
+        response.opt.as_mut()?.add(query::COOKIE, &[&reply]);
+        Some(shown)
+    }
+}
+
+/// No question, nothing wrong but that: the asker wants to know its cookie.
+fn only_for_a_cookie(query: &Query<'_>) -> bool {
+    query.opcode() == OPCODE_QUERY && query.fault() == Some(Fault::Questions(0)) && query.tsig().is_none()
 }
 
 impl Response<'_> {

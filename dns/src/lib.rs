@@ -18,6 +18,7 @@
 mod answer;
 mod carried;
 mod claims;
+mod cookie;
 mod counters;
 mod decide;
 mod edns;

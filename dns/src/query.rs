@@ -23,8 +23,8 @@ mod tsig;
 
 pub use name::AskedName;
 use name::Extent;
+pub(crate) use opt::{CLIENT_COOKIE, COOKIE, NSID, SUBNET};
 pub use opt::{CookieOption, Opt, OptFault, Subnet};
-pub(crate) use opt::{NSID, SUBNET};
 pub use tsig::Tsig;
 
 /// Octets of a message's header (RFC 1035 section 4.1.1).
@@ -157,9 +157,9 @@ impl<'p> Query<'p> {
     /// An error: nothing after it can be found.
     fn sections(&mut self, packet: &'p [u8]) -> Result<(), Fault> {
         let mut at = HEADER;
-        // RFC 9619 section 4: with OPCODE 0, QDCOUNT "MUST NOT be greater than 1"; 0 is for RFC 7873 section 5.4.
+        // RFC 9619 section 4: with OPCODE 0, QDCOUNT "MUST NOT be greater than 1".
         let questions = self.count(0);
-        if questions != 1 {
+        if questions > 1 {
             self.blame(Fault::Questions(questions));
         }
         for _ in 0..questions {
@@ -170,7 +170,12 @@ impl<'p> Query<'p> {
                 at = self.record(packet, at, section == 3, left == 0)?;
             }
         }
-        if at < packet.len() { Err(Fault::Trailing) } else { Ok(()) }
+        match questions {
+            _ if at < packet.len() => Err(Fault::Trailing),
+            // Last, because it is none to who asks for a cookie (RFC 7873 section 5.4).
+            0 => Err(Fault::Questions(0)),
+            _ => Ok(()),
+        }
     }
 
     fn one_question(&mut self, packet: &'p [u8], at: usize, only: bool) -> Result<usize, Fault> {

@@ -103,7 +103,7 @@ fn run(world: &WorldText, command: &str) -> Result<String, String> {
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 fn handler(world: &WorldText, at: Option<&Label>) -> Handler {
-    Handler::new(Arc::new(ArcSwap::from_pointee(world.snapshot(at).0)), Arc::new(Counters::new()))
+    Handler::new(Arc::new(ArcSwap::from_pointee(world.snapshot(at).0)), Arc::new(Counters::new())).with_cookies([7; 16])
 }
 
 fn counted(handler: &Handler) -> Result<String, String> {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 pub(crate) const NSID: u16 = 3;
 pub(crate) const SUBNET: u16 = 8;
 pub(crate) const COOKIE: u16 = 10;
-pub(crate) const KEEPALIVE: u16 = 11;
+const KEEPALIVE: u16 = 11;
 const PADDING: u16 = 12;
 
 /// Octets of a client cookie (RFC 7873 section 4).
