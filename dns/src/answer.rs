@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   question ─▶ class IN? ─▶ which zone? ─▶ below which cut? ─┬─ a cut that I serve ─▶ its apex, names, NODATA, NXDOMAIN
-//!               REFUSED      REFUSED                          ├─ another's cut ─▶ delegation (or an answer, if orphaned)
-//!                                                             └─ none ─▶ the zone's apex, name servers, services
+//!               REFUSED      REFUSED   ▲                      ├─ another's cut ─▶ delegation (or an answer, if orphaned)
+//!                                      │                      └─ none ─▶ a delegation of the operators', the zone's apex,
+//!                                      └── a static CNAME ◀──────────── name servers, services, records
 //! ```
 //!
 //! What real resolvers demand shapes this more than the RFCs do: the SOA of a negative answer is that of the zone the
@@ -12,90 +13,21 @@
 //! it); a client subnet never comes back in a delegation (unbound would ask again for each subnet).
 //!
 //! In `refer` mode a CNAME stands at the service's name, so every type gets it, NS, DS and SOA included: that is what a
-//! CNAME means, and resolvers that minimise names (RFC 9156) by asking for NS or A follow it all the same.
+//! CNAME means, and resolvers that minimise names (RFC 9156) by asking for NS or A follow it all the same. Where records
+//! stand beside the service no CNAME may, so there the service answers directly.
 
 use std::net::IpAddr;
 
-use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
-use ipnet::IpNet;
 
 use crate::decide::{Client, Course, Direct, Way, course};
 use crate::records::{self, NAMESERVER_TTL};
-use crate::snapshot::{CutRole, Place, Snapshot};
-use crate::steer::{Family, Pool};
+use crate::snapshot::{CutRole, Place, Snapshot, Stand};
+use crate::static_names::{Delegation, Holding};
+use crate::steer::Family;
 use crate::wire_name::WireName;
 use crate::zone::{Content, Cut};
-use crate::{Label, Node};
-
-/// A question, as far as the answer depends on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The name, in the case in which it was asked.
-    pub name: Name,
-    /// The type.
-    pub qtype: RecordType,
-    /// The class.
-    pub qclass: DNSClass,
-    /// Who asks.
-    pub source: IpAddr,
-    /// The client's subnet, if the resolver sent one (RFC 7871).
-    pub subnet: Option<IpNet>,
-}
-
-impl Question {
-    /// A question of class IN without a client subnet.
-    pub fn new(name: Name, qtype: RecordType, source: IpAddr) -> Self {
-        Self { name, qtype, qclass: DNSClass::IN, source, subnet: None }
-    }
-}
-
-/// What is said to a question, before it becomes a message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// The response code.
-    pub code: ResponseCode,
-    /// AA: said by an authority for the name.
-    pub authoritative: bool,
-    /// The answer section.
-    pub answers: Vec<Record>,
-    /// The authority section.
-    pub authorities: Vec<Record>,
-    /// The additional section, without OPT.
-    pub additionals: Vec<Record>,
-    /// The scope to send back with the client's subnet; nothing: the subnet is not sent back.
-    pub scope: Option<u8>,
-    /// What kind of reply it is, for the counters and for leaving things out when space is short.
-    pub kind: Kind,
-}
-
-/// Kinds of replies, as operators count them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// As DNS-B, a CNAME into another node's cut.
-    Referral,
-    /// As DNS-B, a CNAME into a cut that this node serves, and what stands there.
-    ReferralWithAddresses,
-    /// As DNS-LB, addresses in the own cut.
-    Cut,
-    /// As backup, addresses in another node's cut.
-    Backup,
-    /// As anybody, addresses in a cut that nobody serves any more.
-    Orphan,
-    /// As DNS-B, addresses at once: the service or the client wants it so.
-    Direct,
-    /// As DNS-B, addresses at once because nobody claims the client.
-    Unclaimed,
-    /// As parent, the name servers of a cut.
-    Delegation,
-    /// SOA, NS, addresses of name servers, and what a question for ANY gets.
-    Zone,
-    /// NXDOMAIN or NODATA.
-    Negative,
-    /// Not ours, or not given.
-    Refused,
-}
+use crate::{Kind, Label, Node, Question, Reply};
 
 /// Answers a question as the node whose snapshot it is.
 pub fn answer(snapshot: &Snapshot, question: &Question) -> Reply {
@@ -109,16 +41,32 @@ pub(crate) fn answer_as(snapshot: &Snapshot, who: &Label, question: &Question) -
     if question.qclass != DNSClass::IN || transfer {
         return Reply::refused();
     }
-    let path = WireName::new(&question.name);
+    match step(snapshot, who, question, &question.name) {
+        Step::Reply(reply) => reply,
+        Step::Alias(link) => Reply::positive(vec![link], Kind::Static),
+    }
+}
+
+/// What a name leads to.
+enum Step {
+    /// The end.
+    Reply(Reply),
+    /// A static CNAME, to be followed.
+    Alias(Record),
+}
+
+/// One walk through the zones.
+fn step(snapshot: &Snapshot, who: &Label, question: &Question, name: &Name) -> Step {
+    let path = WireName::new(name);
     let Some(place) = snapshot.place(&path) else {
-        return Reply::refused();
+        return Step::Reply(Reply::refused());
     };
-    let asked = Asked { snapshot, who, question, path: &path };
+    let asked = Asked { snapshot, who, question, name, path: &path };
     if place.own == 0 && question.qtype == RecordType::DS {
-        return asked.signer(&place);
+        return Step::Reply(asked.signer(&place));
     }
     match place.cut {
-        Some(cut) => asked.in_cut(&place, cut),
+        Some(cut) => Step::Reply(asked.in_cut(&place, cut)),
         None => asked.in_zone(&place),
     }
 }
@@ -128,6 +76,8 @@ struct Asked<'s, 'q> {
     snapshot: &'s Snapshot,
     who: &'q Label,
     question: &'q Question,
+    /// The name that the question has come to.
+    name: &'q Name,
     path: &'q WireName,
 }
 
@@ -149,7 +99,7 @@ impl<'s> Asked<'s, '_> {
 
     fn in_cut(&self, place: &Place<'s>, cut: &'s Cut) -> Reply {
         let Some(role) = self.snapshot.role(self.who, cut) else {
-            return Reply::delegation(cut);
+            return Reply::delegation(&cut.nameservers, &cut.glue);
         };
         if place.own == 0 {
             return self.apex(&cut.soa, &cut.nameservers, &cut.glue);
@@ -157,34 +107,83 @@ impl<'s> Asked<'s, '_> {
         if let Some(node) = self.nameserver(place) {
             return self.addresses_of(node, &cut.soa);
         }
-        match self.content(place) {
+        match self.snapshot.content(place, self.path) {
             None => Reply::nxdomain(&cut.soa),
-            Some(Content::Between) => Reply::nodata(&cut.soa),
-            Some(content) => match self.snapshot.pool(content) {
-                Some(pool) => self.addresses(&self.course(place, pool), &cut.soa, Kind::of_role(role)),
+            Some(content) => match self.snapshot.stand(place, content) {
+                Some(stand) => self.addresses(&self.course(place, stand), &cut.soa, Kind::of_role(role)),
                 None => Reply::nodata(&cut.soa),
             },
         }
     }
 
-    fn in_zone(&self, place: &Place<'s>) -> Reply {
+    fn in_zone(&self, place: &Place<'s>) -> Step {
         let zone = place.zone;
-        let pool = self.content(place).and_then(|content| self.snapshot.pool(content));
-        match (place.own, pool) {
-            // The apex has records of its own beside the service's addresses.
-            (0, Some(pool)) if Family::of_type(self.question.qtype).is_some() => self.service(place, pool),
-            (0, _) => self.apex(&zone.soa, &zone.nameservers, &zone.glue),
-            (_, Some(pool)) => self.service(place, pool),
-            (_, None) => match self.nameserver(place) {
+        if let Some(delegation) = zone.delegation(self.path, place.own) {
+            return Step::Reply(self.delegated(delegation, &zone.soa));
+        }
+        match self.snapshot.content(place, self.path) {
+            Some(content) => self.at(place, content),
+            None if place.own == 0 => Step::Reply(self.apex(&zone.soa, &zone.nameservers, &zone.glue)),
+            None => Step::Reply(match self.nameserver(place) {
                 Some(node) => self.addresses_of(node, &zone.soa),
-                None if self.content(place).is_some() => Reply::nodata(&zone.soa),
                 None => Reply::nxdomain(&zone.soa),
-            },
+            }),
         }
     }
 
-    fn content(&self, place: &Place<'s>) -> Option<Content> {
-        place.zone.names.get(self.path.slice(0, place.own)).copied()
+    /// A name of the zone at which something stands.
+    fn at(&self, place: &Place<'s>, content: Content) -> Step {
+        let zone = place.zone;
+        let holding = zone.holding(content);
+        Step::Reply(match (self.snapshot.stand(place, content), holding) {
+            // The zone's own records stand at the apex beside all others.
+            (_, _) if place.own == 0 && is_head(self.question.qtype) => {
+                self.apex(&zone.soa, &zone.nameservers, &zone.glue)
+            }
+            (Some(stand), None) => self.service(place, stand),
+            (Some(stand), Some(_)) if Family::of_type(self.question.qtype).is_some() => self.service(place, stand),
+            (None, Some(holding)) if holding.alias().is_some() => return self.alias(holding),
+            (_, Some(holding)) => self.held(holding, &zone.soa),
+            (None, None) => Reply::nodata(&zone.soa),
+        })
+    }
+
+    /// A name that is another one's alias.
+    fn alias(&self, holding: &Holding) -> Step {
+        match holding.alias() {
+            // RFC 1034 section 4.3.2 step 3a: "If the data at the node is a CNAME, and QTYPE doesn't match CNAME, copy
+            // the CNAME RR into the answer section of the response, change QNAME to the canonical name in the CNAME
+            // RR, and go back to step 1."
+            Some(alias) if !matches!(self.question.qtype, RecordType::CNAME | RecordType::ANY) => {
+                Step::Alias(self.owned(alias))
+            }
+            alias => {
+                Step::Reply(Reply::positive(alias.map(|alias| self.owned(alias)).into_iter().collect(), Kind::Static))
+            }
+        }
+    }
+
+    /// A name with records, as far as the type asked for goes.
+    fn held(&self, holding: &Holding, soa: &Record) -> Reply {
+        if self.question.qtype == RecordType::ANY {
+            return Reply::positive(vec![records::any_is_minimal(self.name)], Kind::Zone);
+        }
+        match holding.get(self.question.qtype) {
+            Some(records) => Reply::positive(records.iter().map(|record| self.owned(record)).collect(), Kind::Static),
+            None => Reply::nodata(soa),
+        }
+    }
+
+    /// A name at or below a child zone that is not the mesh's.
+    fn delegated(&self, delegation: &Delegation, soa: &Record) -> Reply {
+        // RFC 4035 section 3.1.4.1: DS at a cut is answered by the parent.
+        if self.question.qtype == RecordType::DS && *self.name == delegation.apex {
+            return match delegation.signers.as_slice() {
+                [] => Reply::nodata(soa),
+                signers => Reply::positive(signers.iter().map(|record| self.owned(record)).collect(), Kind::Static),
+            };
+        }
+        Reply::delegation(&delegation.nameservers, &delegation.glue)
     }
 
     /// The node whose name server is asked for.
@@ -193,9 +192,9 @@ impl<'s> Asked<'s, '_> {
         node.filter(|node| place.own == 1 && !node.addresses.is_empty())
     }
 
-    fn course(&self, place: &Place<'s>, pool: &'s Pool) -> Course<'s> {
+    fn course(&self, place: &Place<'s>, stand: Stand<'s>) -> Course<'s> {
         let client = Client::new(self.question.source, self.question.subnet);
-        course(self.snapshot, self.who, place, pool, client)
+        course(self.snapshot, self.who, place, stand, client)
     }
 
     /// The apex of a zone or of a cut.
@@ -212,7 +211,7 @@ impl<'s> Asked<'s, '_> {
 
     /// The addresses of a name server.
     fn addresses_of(&self, node: &Node, soa: &Record) -> Reply {
-        let name = &self.question.name;
+        let name = self.name;
         let Some(family) = Family::of_type(self.question.qtype) else {
             return match self.question.qtype {
                 RecordType::ANY => Reply::positive(vec![records::any_is_minimal(name)], Kind::Zone),
@@ -228,8 +227,8 @@ impl<'s> Asked<'s, '_> {
     }
 
     /// A service, as DNS-B.
-    fn service(&self, place: &Place<'s>, pool: &'s Pool) -> Reply {
-        let course = self.course(place, pool);
+    fn service(&self, place: &Place<'s>, stand: Stand<'s>) -> Reply {
+        let course = self.course(place, stand);
         match (&course.way, course.cut) {
             (Way::Refer { serves, .. }, Some(cut)) => self.referral(&course, cut, *serves),
             (Way::Answer(Direct::Unclaimed), _) => self.addresses(&course, &place.zone.soa, Kind::Unclaimed),
@@ -239,10 +238,10 @@ impl<'s> Asked<'s, '_> {
 
     /// A CNAME into a cut, and as much of what stands there as this node may say.
     fn referral(&self, course: &Course<'s>, cut: &Cut, serves: Option<CutRole>) -> Reply {
-        let Some(target) = course.pool.name_below(&cut.apex) else {
+        let Some(target) = &course.target else {
             return self.addresses(course, &cut.soa, Kind::Direct);
         };
-        let cname = records::cname(&self.question.name, target.clone());
+        let cname = records::cname(self.name, target.clone());
         let mut reply = Reply {
             authorities: cut.nameservers.clone(),
             additionals: cut.glue.clone(),
@@ -254,7 +253,7 @@ impl<'s> Asked<'s, '_> {
             reply.additionals.clear();
         } else if serves.is_some() {
             reply.kind = Kind::ReferralWithAddresses;
-            let addresses = self.chosen(course, &target);
+            let addresses = self.chosen(course, target);
             if addresses.is_empty() {
                 reply.authorities = vec![cut.soa.clone()];
                 reply.additionals.clear();
@@ -267,9 +266,9 @@ impl<'s> Asked<'s, '_> {
     /// The addresses of a service, or NODATA.
     fn addresses(&self, course: &Course<'s>, soa: &Record, kind: Kind) -> Reply {
         if self.question.qtype == RecordType::ANY {
-            return Reply::positive(vec![records::any_is_minimal(&self.question.name)], Kind::Zone);
+            return Reply::positive(vec![records::any_is_minimal(self.name)], Kind::Zone);
         }
-        let answers = self.chosen(course, &self.question.name);
+        let answers = self.chosen(course, self.name);
         if answers.is_empty() {
             return Reply::nodata(soa);
         }
@@ -294,61 +293,12 @@ impl<'s> Asked<'s, '_> {
     /// A record of the asked name: its owner is written as it was asked.
     fn owned(&self, record: &Record) -> Record {
         let mut record = record.clone();
-        record.name = self.question.name.clone();
+        record.name = self.name.clone();
         record
     }
 }
 
-impl Kind {
-    fn of_role(role: CutRole) -> Self {
-        match role {
-            CutRole::Own => Self::Cut,
-            CutRole::Backup => Self::Backup,
-            CutRole::Orphan => Self::Orphan,
-        }
-    }
-}
-
-impl Reply {
-    fn positive(answers: Vec<Record>, kind: Kind) -> Self {
-        Self {
-            code: ResponseCode::NoError,
-            authoritative: true,
-            answers,
-            authorities: Vec::new(),
-            additionals: Vec::new(),
-            // What does not depend on the client holds for all of them.
-            scope: Some(0),
-            kind,
-        }
-    }
-
-    /// The name is there, the type is not (RFC 2308 section 2.2).
-    fn nodata(soa: &Record) -> Self {
-        Self { authorities: vec![soa.clone()], ..Self::positive(Vec::new(), Kind::Negative) }
-    }
-
-    fn nxdomain(soa: &Record) -> Self {
-        Self { code: ResponseCode::NXDomain, ..Self::nodata(soa) }
-    }
-
-    /// "Ask them": not authoritative, and silent about the client's subnet (RFC 7871 section 7.2.1).
-    fn delegation(cut: &Cut) -> Self {
-        Self {
-            authoritative: false,
-            authorities: cut.nameservers.clone(),
-            additionals: cut.glue.clone(),
-            scope: None,
-            ..Self::positive(Vec::new(), Kind::Delegation)
-        }
-    }
-
-    fn refused() -> Self {
-        Self {
-            code: ResponseCode::Refused,
-            authoritative: false,
-            scope: None,
-            ..Self::positive(Vec::new(), Kind::Refused)
-        }
-    }
+/// Types that a zone itself has at its apex, and what a question for ANY gets there.
+fn is_head(qtype: RecordType) -> bool {
+    matches!(qtype, RecordType::SOA | RecordType::NS | RecordType::ANY)
 }

@@ -21,6 +21,7 @@ pub struct Counters {
     unclaimed_answers: AtomicU64,
     delegations: AtomicU64,
     zone_answers: AtomicU64,
+    static_answers: AtomicU64,
     negative: AtomicU64,
     refused: AtomicU64,
     errors: AtomicU64,
@@ -52,6 +53,8 @@ pub struct Counts {
     pub delegations: u64,
     /// SOA, NS and addresses of name servers.
     pub zone_answers: u64,
+    /// Records that the operators wrote, and aliases that lead out of the mesh's zones.
+    pub static_answers: u64,
     /// NXDOMAIN and NODATA.
     pub negative: u64,
     /// Outside of our zones, or a transfer.
@@ -86,6 +89,7 @@ impl Counters {
             unclaimed_answers: read(&self.unclaimed_answers),
             delegations: read(&self.delegations),
             zone_answers: read(&self.zone_answers),
+            static_answers: read(&self.static_answers),
             negative: read(&self.negative),
             refused: read(&self.refused),
             errors: read(&self.errors),
@@ -108,6 +112,7 @@ impl Counters {
             Kind::Unclaimed => &self.unclaimed_answers,
             Kind::Delegation => &self.delegations,
             Kind::Zone => &self.zone_answers,
+            Kind::Static => &self.static_answers,
             Kind::Negative => &self.negative,
             Kind::Refused => &self.refused,
         });

@@ -19,7 +19,7 @@ use hickory_proto::rr::Name;
 use ipnet::IpNet;
 
 use crate::claims::{block_around, host};
-use crate::snapshot::{CutRole, Place, Snapshot};
+use crate::snapshot::{CutRole, Place, Snapshot, Stand};
 use crate::steer::{Family, Pool, Ranking};
 use crate::wire_name::WireName;
 use crate::zone::Cut;
@@ -80,6 +80,8 @@ pub enum Direct {
     Subnet,
     /// A CNAME may not stand at the apex of a zone.
     Apex,
+    /// Other records stand at the name, so a CNAME may not (RFC 1034 section 3.6.2).
+    Beside,
     /// The claimant has no cut in this zone, or the name would be too long in it.
     NoCut,
 }
@@ -91,6 +93,8 @@ pub(crate) struct Course<'s> {
     pub(crate) claim: Option<&'s Claim>,
     pub(crate) way: Way,
     pub(crate) cut: Option<&'s Cut>,
+    /// The service's name in the cut, for a referral.
+    pub(crate) target: Option<Name>,
     /// The prefix length for which the answer holds (RFC 7871).
     pub(crate) scope: u8,
     /// By whom the clients are told apart when servers share them.
@@ -122,11 +126,10 @@ pub fn decide<'s>(
 ) -> Option<Decision<'s>> {
     let name = WireName::new(name);
     let place = snapshot.place(&name)?;
-    let content = place.zone.names.get(name.slice(0, place.own))?;
-    let pool = snapshot.pool(*content)?;
-    let course = course(snapshot, as_node, &place, pool, client.into());
+    let stand = snapshot.stand(&place, snapshot.content(&place, &name)?)?;
+    let course = course(snapshot, as_node, &place, stand, client.into());
     Some(Decision {
-        service: pool.service(),
+        service: stand.pool.service(),
         ranking: course.rank(family),
         decider: course.decider,
         claim: course.claim,
@@ -139,34 +142,47 @@ pub(crate) fn course<'s>(
     snapshot: &'s Snapshot,
     who: &Label,
     place: &Place<'s>,
-    pool: &'s Pool,
+    stand: Stand<'s>,
     client: Client,
 ) -> Course<'s> {
     let Some(cut) = place.cut else {
-        return as_dns_b(snapshot, who, place, pool, client);
+        return as_dns_b(snapshot, who, place, stand, client);
     };
     Course {
-        pool,
+        pool: stand.pool,
         decider: cut.label.clone(),
         claim: None,
         way: snapshot.role(who, cut).map_or(Way::Delegate, Way::Serve),
         cut: Some(cut),
+        target: None,
         scope: 0,
         share: client.source,
     }
 }
 
-fn as_dns_b<'s>(snapshot: &'s Snapshot, who: &Label, place: &Place<'s>, pool: &'s Pool, client: Client) -> Course<'s> {
+fn as_dns_b<'s>(
+    snapshot: &'s Snapshot,
+    who: &Label,
+    place: &Place<'s>,
+    stand: Stand<'s>,
+    client: Client,
+) -> Course<'s> {
+    let pool = stand.pool;
     let claim =
         snapshot.claims().best(client.net(), |claim| standing(snapshot, claim).is_some_and(Standing::takes_referrals));
     let cut = claim
         .and_then(|claim| place.zone.cuts.get(claim.node.as_str().as_bytes()))
-        .filter(|cut| !cut.nameservers.is_empty() && pool.name_below(&cut.apex).is_some());
+        .filter(|cut| !cut.nameservers.is_empty());
+    let (cut, target) = match cut.and_then(|cut| Some((cut, pool.name_below(&cut.apex)?))) {
+        Some((cut, target)) => (Some(cut), Some(target)),
+        None => (None, None),
+    };
     let way = match (claim, cut) {
         (None, _) => Way::Answer(Direct::Unclaimed),
         (Some(_), _) if client.subnet.is_some() => Way::Answer(Direct::Subnet),
         (Some(_), _) if pool.service().mode == Mode::Answer => Way::Answer(Direct::Mode),
         (Some(_), _) if place.own == 0 => Way::Answer(Direct::Apex),
+        (Some(_), _) if stand.beside => Way::Answer(Direct::Beside),
         (Some(_), None) => Way::Answer(Direct::NoCut),
         (Some(_), Some(cut)) => Way::Refer { cut: cut.label.clone(), serves: snapshot.role(who, cut) },
     };
@@ -176,6 +192,7 @@ fn as_dns_b<'s>(snapshot: &'s Snapshot, who: &Label, place: &Place<'s>, pool: &'
         decider: claim.map_or(who, |claim| &claim.node).clone(),
         claim,
         cut: cut.filter(|_| matches!(way, Way::Refer { .. })),
+        target,
         way,
         scope,
         // All clients of a block get one answer, because a resolver will give all of them the one that it holds.

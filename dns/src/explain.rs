@@ -11,13 +11,13 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 use serde::Serialize;
 
-use crate::answer::{Question, Reply, answer_as};
+use crate::answer::answer_as;
 use crate::claims::host;
 use crate::decide::{Client, Course, Direct, Way, course, standing};
 use crate::snapshot::{CutRole, Snapshot};
 use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
 use crate::wire_name::{WireName, plain};
-use crate::{Claim, Label, RowState, Standing};
+use crate::{Claim, Label, Question, Reply, RowState, Standing};
 
 /// Why a resolver gets what it gets. `Display` makes a page for people of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,9 +132,8 @@ pub fn explain(
 fn course_of<'s>(snapshot: &'s Snapshot, as_node: &Label, name: &Name, from: IpAddr) -> Option<Course<'s>> {
     let path = WireName::new(name);
     let place = snapshot.place(&path)?;
-    let content = place.zone.names.get(path.slice(0, place.own))?;
-    let pool = snapshot.pool(*content)?;
-    Some(course(snapshot, as_node, &place, pool, Client::from(from)))
+    let stand = snapshot.stand(&place, snapshot.content(&place, &path)?)?;
+    Some(course(snapshot, as_node, &place, stand, Client::from(from)))
 }
 
 /// The claims that cover the asker, with what became of each.
@@ -224,6 +223,9 @@ fn why(
         Way::Answer(Direct::Apex) => {
             format!("{claimed}; {name} is the apex of a zone, where no CNAME may stand, so it is answered at once")
         }
+        Way::Answer(Direct::Beside) => {
+            format!("{claimed}; other records stand at the name, where no CNAME may, so it is answered at once")
+        }
         Way::Answer(Direct::NoCut) => {
             format!("{claimed}; but {decider} has no cut here that could be asked, so it is answered at once")
         }
@@ -269,6 +271,7 @@ fn without_service(name: &str, reply: &Reply) -> String {
         (ResponseCode::Refused, _) => format!("{name} is in no zone of the mesh."),
         (ResponseCode::NXDomain, _) => format!("There is no service at {name}, and no name below it."),
         (_, crate::Kind::Negative) => format!("{name} exists, but has no records of that type."),
+        (_, crate::Kind::Static) => format!("{name} has records that the operators wrote into the zone."),
         (_, crate::Kind::Delegation) => format!("{name} lies in a cut of which other nodes are the servers."),
         _ => format!("{name} is a name of the mesh itself: its zones, cuts and name servers."),
     }

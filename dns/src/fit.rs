@@ -5,14 +5,15 @@
 //! with TC set, so that the resolver asks again by TCP: the answer itself, and the glue of a delegation (RFC 9471).
 
 use hickory_proto::rr::{RData, Record};
+use hickory_proto::serialize::binary::BinEncodable;
 
 use crate::{Kind, Reply};
 
 /// Octets of a record beside its name and data: type, class, TTL, length (RFC 1035 section 4.1.3).
 const RECORD_HEAD: usize = 10;
 
-/// More than any record that a reply of ours can hold has as data, for types not counted below.
-const LARGE_DATA: usize = 600;
+/// Octets of the numbers in a SOA record (RFC 1035 section 3.3.13).
+const SOA_NUMBERS: usize = 20;
 
 /// Shortens a reply until `fits` says so. Returns whether TC is to be set.
 pub(crate) fn fit(reply: &mut Reply, fits: impl Fn(&Reply) -> bool) -> bool {
@@ -53,7 +54,9 @@ fn record_bound(record: &Record) -> usize {
         RData::AAAA(_) => 16,
         RData::NS(name) => name.0.len() + 1,
         RData::CNAME(name) => name.0.len() + 1,
-        _ => LARGE_DATA,
+        RData::SOA(soa) => soa.mname.len() + soa.rname.len() + 2 + SOA_NUMBERS,
+        // Rare and of any size: what the operators wrote.
+        data => data.to_bytes().map_or(usize::from(u16::MAX), |bytes| bytes.len()),
     };
     record.name.len() + 1 + RECORD_HEAD + data
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 
 use crate::Label;
 use crate::wire_name::plain;
@@ -42,6 +42,8 @@ pub enum Problem {
     ServerTwice(Name, String),
     /// A node's cut cannot be made in a zone because a service or another zone has its name.
     CutTaken(Name),
+    /// Static records that cannot stand where they are, and why.
+    Records(Name, RecordType, &'static str),
     /// A service's name becomes too long below the longest node name.
     NameTooLong(Name),
     /// Claims that were made by nodes that are not known.
@@ -111,10 +113,13 @@ impl fmt::Display for Problem {
             }
             Self::CutTaken(cut) => write!(
                 f,
-                "there is no cut {cut} because a service or a zone is at or below that name: resolvers are answered at \
-                 once instead of being referred there. Rename the node or the service",
+                "there is no cut {cut} because a service, a record or a zone is at or below that name: resolvers are \
+                 answered at once instead of being referred there. Rename the node or what stands there",
                 cut = plain(cut)
             ),
+            Self::Records(name, rtype, why) => {
+                write!(f, "records {name} {rtype} are left out: {why}", name = plain(name))
+            }
             Self::NameTooLong(name) => write!(
                 f,
                 "service {name} has too long a name to stand below every node's cut: there it is answered at once",

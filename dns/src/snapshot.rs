@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RData};
 
 use crate::claims::Claims;
 use crate::label::NAMESERVER_PREFIX;
 use crate::records::MOST_ADDRESSES;
+use crate::static_names::misfit;
 use crate::steer::{Pool, Seen};
 use crate::wire_name::WireName;
 use crate::zone::{Content, Cut, ZoneData, node};
-use crate::{Claim, Label, Node, Problem, Row, Service, World, Zone};
+use crate::{Claim, Label, Node, Problem, Row, RrSet, Service, World, Zone};
 
 /// One state of the world, immutable and numbered.
 pub struct Snapshot {
@@ -53,6 +54,14 @@ pub(crate) struct Place<'s> {
     pub(crate) own: usize,
 }
 
+/// A service, as it stands at a name.
+#[derive(Clone, Copy)]
+pub(crate) struct Stand<'s> {
+    pub(crate) pool: &'s Pool,
+    /// Other records stand at the name too, so no CNAME can.
+    pub(crate) beside: bool,
+}
+
 impl Snapshot {
     /// Lays out a world. What does not fit together is left out and named in the problems; there is always a snapshot.
     pub fn build(world: World) -> (Self, Vec<Problem>) {
@@ -71,6 +80,7 @@ impl Snapshot {
         };
         let zone_names = this.add_zones(world.zones, &mut problems);
         this.add_services(world.services, &mut problems);
+        this.add_records(world.records, &mut problems);
         this.add_cuts(&zone_names, &mut problems);
         this.add_rows(world.rows);
         (this, problems)
@@ -136,15 +146,25 @@ impl Snapshot {
         self.node(label.strip_prefix(NAMESERVER_PREFIX)?)
     }
 
+    /// What stands at a name: in the zone, or in the cut that the name lies in.
+    pub(crate) fn content(&self, place: &Place<'_>, path: &WireName) -> Option<Content> {
+        let content = place.zone.names.get(path.slice(0, place.own))?;
+        (place.cut.is_none() || content.leads).then_some(*content)
+    }
+
+    /// The service at a name, if one is there.
+    pub(crate) fn stand<'s>(&'s self, place: &Place<'s>, content: Content) -> Option<Stand<'s>> {
+        let pool = self.pool(content)?;
+        // In a cut there are no static records, and no CNAME for them to be in the way of.
+        Some(Stand { pool, beside: place.cut.is_none() && content.records.is_some() })
+    }
+
     pub(crate) fn claims(&self) -> &Claims {
         &self.claims
     }
 
     pub(crate) fn pool(&self, content: Content) -> Option<&Pool> {
-        match content {
-            Content::Service(at) => self.pools.get(at),
-            Content::Between => None,
-        }
+        self.pools.get(content.service?)
     }
 
     /// Returns the names of the zones.
@@ -165,7 +185,7 @@ impl Snapshot {
         // A zone within a zone: the names between them are there, though empty.
         for name in &names {
             if let Some(parent) = self.zone_above(name) {
-                parent.add_between(name);
+                parent.add_between(name, false);
             }
         }
         names
@@ -190,7 +210,7 @@ impl Snapshot {
                 problems.push(Problem::Wildcard(service.name));
             } else if own > 0 && name.label(own - 1).starts_with(NAMESERVER_PREFIX.as_bytes()) {
                 problems.push(Problem::ServiceOnNameserver(service.name));
-            } else if matches!(place.zone.names.get(name.slice(0, own)), Some(Content::Service(_))) {
+            } else if place.zone.names.get(name.slice(0, own)).is_some_and(|held| held.service.is_some()) {
                 problems.push(Problem::ServiceTwice(service.name));
             } else {
                 let zone = name.suffix(name.labels() - own).to_vec();
@@ -199,6 +219,33 @@ impl Snapshot {
                     zone.add_service(&name, self.pools.len());
                 }
                 self.pools.push(Pool::new(service, before, problems));
+            }
+        }
+    }
+
+    fn add_records(&mut self, sets: Vec<RrSet>, problems: &mut Vec<Problem>) {
+        let mut by_zone: BTreeMap<Box<[u8]>, Vec<(WireName, RrSet)>> = BTreeMap::new();
+        for mut set in sets {
+            set.name.set_fqdn(true);
+            set.data.retain(|data| data.record_type() == set.rtype);
+            set.data.iter_mut().for_each(make_absolute);
+            let path = WireName::new(&set.name);
+            let Some(place) = self.place(&path) else {
+                problems.push(Problem::Records(set.name, set.rtype, "the name is in no zone of the mesh"));
+                continue;
+            };
+            let zone = path.suffix(path.labels() - place.own).into();
+            match misfit(&path, place.own, set.rtype) {
+                _ if set.data.is_empty() => {
+                    problems.push(Problem::Records(set.name, set.rtype, "there is no data of that type"));
+                }
+                Some(why) => problems.push(Problem::Records(set.name, set.rtype, why)),
+                None => by_zone.entry(zone).or_default().push((path, set)),
+            }
+        }
+        for (zone, sets) in by_zone {
+            if let Some(zone) = self.zones.get_mut(&zone) {
+                zone.add_records(sets, problems);
             }
         }
     }
@@ -232,6 +279,15 @@ impl Snapshot {
             let seen = Seen { state: row.state, rtt: row.rtt, loss: row.loss, as_of: row.as_of, why: row.why };
             self.pools[*at].see(row.node, &row.server, seen);
         }
+    }
+}
+
+/// The names that are followed or looked up, as fully qualified ones: hickory's names tell the two apart.
+fn make_absolute(data: &mut RData) {
+    match data {
+        RData::CNAME(name) => name.0.set_fqdn(true),
+        RData::NS(name) => name.0.set_fqdn(true),
+        _ => {}
     }
 }
 

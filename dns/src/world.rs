@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,10 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// Which node is near which resolvers.
     pub claims: Vec<Claim>,
-    /// The catalogue.
+    /// The catalogue's services.
     pub services: Vec<Service>,
+    /// The catalogue's static records: what stands in the zones beside services.
+    pub records: Vec<RrSet>,
     /// What each node measured of each server.
     pub rows: Vec<Row>,
 }
@@ -50,6 +52,7 @@ impl World {
             nodes: Vec::new(),
             claims: Vec::new(),
             services: Vec::new(),
+            records: Vec::new(),
             rows: Vec::new(),
         }
     }
@@ -163,6 +166,19 @@ pub struct Service {
     pub spread: Duration,
     /// The pool.
     pub servers: Vec<Server>,
+}
+
+/// The records of one name and type (an RRset, RFC 2181 section 5) that the operators wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RrSet {
+    /// The name, in a mesh zone; its first label may be `*` (RFC 4592).
+    pub name: Name,
+    /// The type of all of them.
+    pub rtype: RecordType,
+    /// The TTL of all of them (RFC 2181 section 5.2), in seconds.
+    pub ttl: u32,
+    /// What they say.
+    pub data: Vec<RData>,
 }
 
 /// An origin server of a service.

@@ -9,15 +9,16 @@
 //!       └── www               the same service, answered as DNS-LB
 //! ```
 //!
-//! Every cut holds the same names as its zone, so there is one table of names for all of them, keyed by the part in
-//! front of the apex. **Invariant:** a cut exists only where no service and no mesh zone has its name; the catalogue is
-//! the operators' word, a node name is not.
+//! Every cut holds the services of its zone, under the same names, so there is one table of names for all of them, keyed
+//! by the part in front of the apex. **Invariant:** a cut exists only where no service, no record and no mesh zone has
+//! its name; the catalogue is the operators' word, a node name is not.
 
 use std::collections::{BTreeSet, HashMap};
 
 use hickory_proto::rr::{Name, Record};
 
 use crate::records::{self, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL};
+use crate::static_names::{Delegation, Holding};
 use crate::wire_name::WireName;
 use crate::{Label, Node, Problem, Zone};
 
@@ -29,19 +30,25 @@ pub(crate) struct ZoneData {
     pub(crate) soa: Record,
     pub(crate) nameservers: Vec<Record>,
     pub(crate) glue: Vec<Record>,
-    /// What stands at the names below the apex, and in each cut, by the labels in front of it.
+    /// What stands at the names of the zone, and in each cut, by the labels in front of its apex.
     pub(crate) names: HashMap<Box<[u8]>, Content>,
+    /// The static records, by [`Content::records`].
+    pub(crate) holdings: Vec<Holding>,
+    /// The child zones that are not the mesh's, by the labels in front of the apex.
+    pub(crate) delegations: HashMap<Box<[u8]>, Delegation>,
     /// The cuts by label.
     pub(crate) cuts: HashMap<Box<[u8]>, Cut>,
 }
 
-/// What stands at a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
+/// What stands at a name; nothing at all: there are names below (an empty non-terminal).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
     /// A service: its place in the snapshot's list.
-    Service(usize),
-    /// Nothing, but there are names below (an empty non-terminal).
-    Between,
+    pub(crate) service: Option<usize>,
+    /// Records: their place in the zone's list.
+    pub(crate) records: Option<usize>,
+    /// A service is here or below, so the name is in the cuts too: what a CNAME into a cut can lead to.
+    pub(crate) leads: bool,
 }
 
 /// A node's own zone below a mesh zone.
@@ -72,6 +79,8 @@ impl ZoneData {
             nameservers,
             glue,
             names: HashMap::new(),
+            holdings: Vec::new(),
+            delegations: HashMap::new(),
             cuts: HashMap::new(),
         }
     }
@@ -79,15 +88,17 @@ impl ZoneData {
     /// Puts a service at its place, with the empty names between it and the apex.
     pub(crate) fn add_service(&mut self, name: &WireName, service: usize) {
         let own = name.labels() - self.depth;
-        self.names.insert(name.slice(0, own).into(), Content::Service(service));
-        self.add_between(name);
+        let content = self.names.entry(name.slice(0, own).into()).or_default();
+        content.service = Some(service);
+        content.leads = true;
+        self.add_between(name, true);
     }
 
-    /// Notes the names between a name and the apex, the name itself not included.
-    pub(crate) fn add_between(&mut self, name: &WireName) {
+    /// Notes the names between a name and the apex, the name itself not included. `leads`: the name is a service's.
+    pub(crate) fn add_between(&mut self, name: &WireName, leads: bool) {
         let own = name.labels() - self.depth;
         for first in 1..own {
-            self.names.entry(name.slice(first, own).into()).or_insert(Content::Between);
+            self.names.entry(name.slice(first, own).into()).or_default().leads |= leads;
         }
     }
 

@@ -9,13 +9,18 @@
 //! claim 203.0.113.0/24 fra 10
 //! service www.lb.example.com [answer] [ttl=20] [answers=1] [spread=5]     spread in milliseconds
 //! server fra-1 192.0.2.1 [weight=1]         of the service above
+//! record mail.lb.example.com 300 MX 10 mx.example.net.     static records; of one name, type and TTL: one RRset
 //! row fra www.lb.example.com fra-1 up 1.2 [loss=0.1] [at=99] [why ...]    round-trip time in milliseconds, or -
 //! ```
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
-use nigh_dns::{Claim, Label, Mode, Node, Problem, Row, RowState, Server, Service, Snapshot, Standing, World, Zone};
+use hickory_proto::rr::rdata::{NULL, TXT};
+use hickory_proto::rr::{Name, RData, RecordType};
+use nigh_dns::{
+    Claim, Label, Mode, Node, Problem, Row, RowState, RrSet, Server, Service, Snapshot, Standing, World, Zone,
+};
 
 /// A world that is read line by line.
 pub struct WorldText(World);
@@ -80,6 +85,15 @@ impl WorldText {
                 spread: Duration::from_millis(option(options, "spread=")?.unwrap_or(0)),
                 servers: Vec::new(),
             }),
+            ("record", [owner, ttl, rtype, data @ ..]) => {
+                let (name, rtype) = (name(owner)?, RecordType::from_str(rtype).map_err(text)?);
+                let data = rdata(rtype, &data.join(" "))?;
+                let ttl = ttl.parse().map_err(text)?;
+                match world.records.iter_mut().find(|set| (&set.name, set.rtype) == (&name, rtype)) {
+                    Some(set) if set.ttl == ttl => set.data.push(data),
+                    _ => world.records.push(RrSet { name, rtype, ttl, data: vec![data] }),
+                }
+            }
             ("server", [id, address, options @ ..]) => {
                 let server = Server {
                     id: (*id).to_owned(),
@@ -126,6 +140,19 @@ where
 
 fn name(word: &str) -> Result<Name, String> {
     Name::from_ascii(word).map_err(text)
+}
+
+/// Record data as in a zone file; of DS only the bytes, in hexadecimal, since hickory cannot read it.
+fn rdata(rtype: RecordType, words: &str) -> Result<RData, String> {
+    match rtype {
+        RecordType::DS => {
+            let digits = |at: usize| words.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+            let bytes: Option<Vec<u8>> = (0..words.len()).step_by(2).map(digits).collect();
+            Ok(RData::Unknown { code: rtype, rdata: NULL::with(bytes.ok_or("DS wants hexadecimal digits")?) })
+        }
+        RecordType::TXT => Ok(RData::TXT(TXT::new(vec![words.to_owned()]))),
+        _ => RData::try_from_str(rtype, words).map_err(text),
+    }
 }
 
 fn standing(word: &str) -> Result<Standing, String> {
