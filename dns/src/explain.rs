@@ -16,7 +16,7 @@ use crate::claims::host;
 use crate::decide::{Client, Course, Direct, Way, course, standing};
 use crate::snapshot::{CutRole, Snapshot};
 use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
-use crate::wire_name::{WireName, plain};
+use crate::wire_name::{WireName, mnemonic, plain};
 use crate::{Claim, Label, Question, Reply, RowState, Standing};
 
 /// Why a resolver gets what it gets. `Display` makes a page for people of it.
@@ -111,7 +111,7 @@ pub fn explain(
     let ranking = course.as_ref().map(|course| course.rank(Family::of_type(qtype).unwrap_or(Family::V4)));
     let text = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     Explanation {
-        qtype: qtype.to_string(),
+        qtype: mnemonic(qtype),
         from,
         at: as_node.clone(),
         snapshot: snapshot.serial(),

@@ -8,7 +8,7 @@ use std::fmt;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::Label;
-use crate::wire_name::plain;
+use crate::wire_name::{mnemonic, plain};
 
 /// Something in a [`World`](crate::World) that the snapshot could not use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum Problem {
     CutTaken(Name),
     /// Static records that cannot stand where they are, and why.
     Records(Name, RecordType, &'static str),
+    /// A child zone that is delegated to a name server inside of it, without an address.
+    NoGlue(Name, Name),
     /// A service's name becomes too long below the longest node name.
     NameTooLong(Name),
     /// Claims that were made by nodes that are not known.
@@ -118,8 +120,15 @@ impl fmt::Display for Problem {
                 cut = plain(cut)
             ),
             Self::Records(name, rtype, why) => {
-                write!(f, "records {name} {rtype} are left out: {why}", name = plain(name))
+                write!(f, "records {} {} are left out: {why}", plain(name), mnemonic(*rtype))
             }
+            Self::NoGlue(zone, server) => write!(
+                f,
+                "{zone} is delegated to {server}, which lies inside of it, so no resolver can find it without an address: \
+                 add its A or AAAA record",
+                zone = plain(zone),
+                server = plain(server)
+            ),
             Self::NameTooLong(name) => write!(
                 f,
                 "service {name} has too long a name to stand below every node's cut: there it is answered at once",

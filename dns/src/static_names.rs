@@ -25,6 +25,9 @@ use crate::{Problem, RrSet};
 /// The longest TTL that resolvers have to take at its word (RFC 2181 section 8).
 const LONGEST_TTL: u32 = i32::MAX as u32;
 
+/// The name directly below a zone at which a resolver learns its own address.
+pub(crate) const WHOAMI: &[u8] = b"whoami";
+
 /// The RRsets at one name, by type.
 pub(crate) struct Holding(Vec<(RecordType, Vec<Record>)>);
 
@@ -76,6 +79,7 @@ pub(crate) fn misfit(path: &WireName, own: usize, rtype: RecordType) -> Option<&
         RecordType::DNAME => Some("DNAME is not supported"),
         // RFC 4592 section 4.2: what a delegation at a wildcard means is undefined.
         RecordType::NS | RecordType::DS if wild => Some("a wildcard cannot be delegated"),
+        _ if top == WHOAMI => Some("\"whoami\" directly in a zone tells resolvers who they are"),
         _ if top.starts_with(NAMESERVER_PREFIX.as_bytes()) => {
             Some("names that begin with \"ns-\" directly in a zone belong to the mesh's name servers")
         }
@@ -101,7 +105,7 @@ impl ZoneData {
         for (key, draft) in drafts {
             self.add_name(key, draft, &mut glue, problems);
         }
-        self.add_glue(&glue);
+        self.add_glue(&glue, problems);
     }
 
     /// Takes the delegations out of the drafts, with all that lies at and below them; addresses there become glue.
@@ -195,20 +199,25 @@ impl ZoneData {
     }
 
     /// Gives each delegation the addresses of its name servers as far as they lie in this zone.
-    fn add_glue(&mut self, addresses: &BTreeMap<Box<[u8]>, Vec<Record>>) {
+    fn add_glue(&mut self, addresses: &BTreeMap<Box<[u8]>, Vec<Record>>, problems: &mut Vec<Problem>) {
         let (depth, apex) = (self.depth, WireName::new(&self.apex));
-        // Each delegation is filled by itself: the order does not matter.
-        #[expect(clippy::iter_over_hash_type, reason = "each value is changed by itself")]
-        for delegation in self.delegations.values_mut() {
+        let delegations: BTreeMap<_, _> = std::mem::take(&mut self.delegations).into_iter().collect();
+        for (key, mut delegation) in delegations {
             for server in &delegation.nameservers {
                 let RData::NS(target) = &server.data else { continue };
                 let path = WireName::new(&target.0);
                 if path.labels() < depth || path.suffix(depth) != apex.all() {
                     continue;
                 }
-                let held = addresses.get(path.slice(0, path.labels() - depth));
-                delegation.glue.extend(held.into_iter().flatten().cloned());
+                match addresses.get(path.slice(0, path.labels() - depth)) {
+                    Some(held) => delegation.glue.extend(held.iter().cloned()),
+                    None if delegation.apex.zone_of(&target.0) => {
+                        problems.push(Problem::NoGlue(delegation.apex.clone(), target.0.clone()));
+                    }
+                    None => {}
+                }
             }
+            self.delegations.insert(key, delegation);
         }
     }
 

@@ -4,7 +4,7 @@
 //! is a suffix of its bytes, so each step is one look-up of a slice, and nothing is allocated. Lower case once, because
 //! names compare without case (RFC 4343).
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 
 /// Octets of the longest name (RFC 1035 section 2.3.4).
 const LONGEST: usize = 255;
@@ -77,6 +77,14 @@ pub(crate) fn plain(name: &Name) -> String {
     match text.strip_suffix('.') {
         Some("") | None => text,
         Some(rest) => rest.to_owned(),
+    }
+}
+
+/// A record type as people write it; one without a word for it as `TYPE65280` (RFC 3597 section 5).
+pub(crate) fn mnemonic(rtype: RecordType) -> String {
+    match rtype {
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
     }
 }
 

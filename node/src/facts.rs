@@ -128,12 +128,13 @@ impl Reader {
         }
         facts.warnings.extend(self.listed.problems.iter().cloned());
         let nodes = facts.nodes.keys();
-        facts.warnings.extend(self.listed.catalogue.hidden_by(nodes).into_iter().map(|(service, node)| {
-            format!(
-                "service {} is hidden by the cut of node {node}: rename the service or the node",
-                catalogue::name::text(&service)
-            )
-        }));
+        facts.warnings.extend(
+            self.listed
+                .catalogue
+                .in_cuts_of(nodes)
+                .into_iter()
+                .map(|(what, node)| format!("{what} has a name of the cut of node {node}: rename it or the node")),
+        );
         if view.cut_off {
             facts.warnings.push(
                 "most members are silent from here: this node is cut off, or they are down. Is the mesh port open?"

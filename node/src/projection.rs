@@ -7,6 +7,7 @@
 //! **Invariant:** `nigh_gossip` and `nigh_dns` meet here and nowhere else, and nothing here decides: who is nearest,
 //! what is up and what is answered is decided in `nigh_dns` from plain data.
 
+use hickory_proto::rr::{Name, RecordType};
 use nigh_dns::{self as dns, Label, World};
 
 use crate::{
@@ -20,20 +21,51 @@ use crate::{
 pub fn world(serial: u64, facts: &Facts, own: &Measurements, lingering: Vec<Label>) -> World {
     let catalogue = &facts.listed.catalogue;
     World {
+        zones: zones(catalogue),
+        services: services(catalogue),
+        records: records(catalogue),
         serial,
         zone_serial: facts.listed.serial,
         me: facts.me.clone(),
         lingering,
-        zones: catalogue
-            .zones
-            .iter()
-            .map(|(apex, zone)| dns::Zone { apex: apex.clone(), nameservers: zone.nameservers.clone() })
-            .collect(),
         nodes: facts.nodes.iter().map(|(label, node)| dns_node(label, node)).collect(),
         claims: facts.nodes.iter().flat_map(|(label, node)| claims(label, node)).collect(),
-        services: services(catalogue),
         rows: facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, own)).collect(),
     }
+}
+
+/// What is wrong with the static records of a catalogue, as a snapshot of it would find: name, type and why.
+pub fn misplaced(catalogue: &Catalogue) -> Vec<(Name, RecordType, String)> {
+    let me: Label = match "apply".parse() {
+        Ok(me) => me,
+        Err(_) => return Vec::new(),
+    };
+    let world =
+        World { zones: zones(catalogue), services: services(catalogue), records: records(catalogue), ..World::new(me) };
+    let problems = dns::Snapshot::build(world).1.into_iter();
+    problems
+        .filter_map(|problem| match problem {
+            dns::Problem::Records(name, rtype, why) => Some((name, rtype, why.to_owned())),
+            dns::Problem::NoGlue(ref zone, _) => Some((zone.clone(), RecordType::NS, problem.to_string())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn zones(catalogue: &Catalogue) -> Vec<dns::Zone> {
+    let zones = catalogue.zones.iter();
+    zones.map(|(apex, zone)| dns::Zone { apex: apex.clone(), nameservers: zone.nameservers.clone() }).collect()
+}
+
+fn records(catalogue: &Catalogue) -> Vec<dns::RrSet> {
+    let sets = catalogue.records.iter();
+    sets.map(|((name, rtype), set)| dns::RrSet {
+        name: name.clone(),
+        rtype: (*rtype).into(),
+        ttl: set.ttl,
+        data: set.data.clone(),
+    })
+    .collect()
 }
 
 fn dns_node(label: &Label, node: &NodeFacts) -> dns::Node {

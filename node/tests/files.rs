@@ -57,5 +57,7 @@ fn configurations_get_the_report_they_state() {
 
 #[test]
 fn catalogues_get_the_report_they_state() {
-    run("catalogue", 8, Catalogue::parse);
+    let zones = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zones");
+    let zone_file = |path: &str| fs::read_to_string(zones.join(path)).map_err(|_| format!("cannot open {path}"));
+    run("catalogue", 8, |text| Catalogue::parse_with(text, zone_file));
 }

@@ -73,8 +73,11 @@ fn the_example_configuration_parses() {
 #[test]
 fn the_example_catalogue_parses() {
     let text = read("deploy/services.example.toml");
-    let catalogue = Catalogue::parse(&text).unwrap_or_else(|e| panic!("{}", e.in_file("deploy/services.example.toml")));
+    let zone_file = |path: &str| Ok(read(&format!("deploy/{path}")));
+    let catalogue = Catalogue::parse_with(&text, zone_file)
+        .unwrap_or_else(|e| panic!("{}", e.in_file("deploy/services.example.toml")));
     assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 2, 4));
+    assert!(catalogue.records.len() > 5);
 }
 
 #[test]
@@ -84,7 +87,9 @@ fn the_example_configuration_has_every_key() {
 
 #[test]
 fn the_example_catalogue_has_every_key() {
-    has_every_key("deploy/services.example.toml", 5, |text| Catalogue::parse(text).unwrap_err());
+    has_every_key("deploy/services.example.toml", 5, |text| {
+        Catalogue::parse_with(text, |path| Ok(read(&format!("deploy/{path}")))).unwrap_err()
+    });
 }
 
 /// The examples promise every key there is. The parser tells which there are when it meets one that it does not know.

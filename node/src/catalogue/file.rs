@@ -1,18 +1,20 @@
 //! `services.toml`: the whole catalogue as an operator writes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::BinEncodable;
 
 use super::{
-    Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD, MAX_TTL, MAX_ZONES, Mode, Policy,
-    Server, Service, Zone, name,
+    Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSETS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD,
+    MAX_TTL, MAX_ZONES, Mode, Policy, Server, Service, Zone, name, zone_file,
 };
 use crate::config::document::{Document, Item, Section, all, optional};
 use crate::config::{ConfigErrors, Label, value};
 use crate::measure::target::{MAX_COUNT, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL, MIN_TIMEOUT, ProbeKind, ProbeSpec};
+use crate::projection::misplaced;
 
 const DEFAULT_TTL: u32 = 20;
 const DEFAULT_ANSWERS: u8 = 1;
@@ -28,18 +30,68 @@ const MAX_HTTP_TEXT: usize = 1024;
 /// Directly below a zone: kept for finding resolvers.
 const WHOAMI: &str = "whoami";
 
-pub(super) fn parse(text: &str) -> Result<Catalogue, ConfigErrors> {
+/// Gives the text of a zone file by the path that stands in the document.
+type ZoneFile<'f> = &'f dyn Fn(&str) -> Result<String, String>;
+
+pub(super) fn parse(text: &str, zone_file: ZoneFile<'_>) -> Result<Catalogue, ConfigErrors> {
     let document = Document::parse(text)?;
     let root = document.root(&["zone", "service"]);
-    let zones = zones(&root);
+    let mut named = Vec::new();
+    let zones = zones(&root, &mut named);
     let services = services(&root, &zones);
-    let catalogue = Catalogue { zones, services };
+    let mut catalogue = Catalogue { zones, services, records: BTreeMap::new() };
+    records(&mut catalogue, &named, zone_file);
     document.finish(Some(catalogue))
 }
 
+/// Reads the zone files and adds what stands in them.
+fn records(catalogue: &mut Catalogue, named: &[(Name, Item<'_>)], zone_file: ZoneFile<'_>) {
+    // Where each RRset was read: its file's place in the list, and its line.
+    let mut read_at: BTreeMap<(Name, u16), (usize, usize)> = BTreeMap::new();
+    let mut faults: BTreeSet<(usize, usize, String)> = BTreeSet::new();
+    for (at, (apex, item)) in named.iter().enumerate() {
+        let Some(text) = item.text(zone_file) else { continue };
+        let sets = match zone_file::parse(&text, apex) {
+            Ok(sets) => sets,
+            Err(mistakes) => {
+                faults.extend(mistakes.into_iter().map(|mistake| (at, mistake.line, mistake.problem)));
+                continue;
+            }
+        };
+        let nameservers = catalogue.zones.get(apex).map(|zone| zone.nameservers.clone()).unwrap_or_default();
+        for ((owner, rtype), (line, set)) in sets {
+            let mut fault = |problem: String| {
+                faults.insert((at, line, format!("{}: {problem}", name::set(&owner, rtype))));
+            };
+            let bytes: usize = set.data.iter().map(|data| data.to_bytes().map_or(0, |bytes| bytes.len())).sum();
+            if bytes > MAX_RRSET_BYTES {
+                fault(format!("{bytes} octets of data, where at most {MAX_RRSET_BYTES} are allowed"));
+            }
+            let top = name::below(&owner, apex);
+            if let Some(node) = nameservers.iter().find(|node| Some(node.as_str()) == top.as_deref()) {
+                fault(format!("a name of the cut of node {node}; choose another name"));
+            }
+            read_at.insert((owner.clone(), rtype), (at, line));
+            catalogue.records.insert((owner, rtype), set);
+        }
+    }
+    // The very code that would leave records out of an answer says which.
+    for (owner, rtype, why) in misplaced(catalogue) {
+        if let Some((at, line)) = read_at.get(&(owner.clone(), rtype.into())) {
+            faults.insert((*at, *line, format!("{}: {why}", name::set(&owner, rtype.into()))));
+        }
+    }
+    for (at, line, problem) in faults {
+        named[at].1.fault(format!("{}:{line}: {problem}", named[at].1.as_text().unwrap_or_default()));
+    }
+    if let Some((_, item)) = named.last() {
+        at_most(Some(item.clone()), catalogue.records.len(), MAX_RRSETS);
+    }
+}
+
 /// The zones that can be read; the others' faults are noted.
-fn zones(root: &Section<'_>) -> BTreeMap<Name, Zone> {
-    let sections = root.sections("zone", &["name", "nameservers"]);
+fn zones<'d>(root: &Section<'d>, files: &mut Vec<(Name, Item<'d>)>) -> BTreeMap<Name, Zone> {
+    let sections = root.sections("zone", &["name", "nameservers", "records"]);
     at_most(root.get("zone"), sections.len(), MAX_ZONES);
     let mut named: Vec<(Item<'_>, Name)> = Vec::new();
     let mut zones = BTreeMap::new();
@@ -56,6 +108,7 @@ fn zones(root: &Section<'_>) -> BTreeMap<Name, Zone> {
             )),
             None => {}
         }
+        files.extend(section.get("records").map(|file| (apex.clone(), file)));
         named.push((item, apex.clone()));
         zones.insert(apex, zone);
     }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A catalogue is a set of **records**, each one a signed register of its own: a zone, a service's policy, one server
-//! of a service. So two operators who edit different servers at the same moment both win, and a change of one server
+//! of a service, the static DNS records of one name and type. So two operators who edit different servers at the same moment both win, and a change of one server
 //! is one page of a few hundred bytes. A removed thing is a record too (a tombstone), or an old copy would bring it
 //! back.
 //!
@@ -26,12 +26,14 @@ mod records;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod zone_file;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RData};
+use hickory_proto::serialize::binary::BinEncodable;
 use nigh_gossip::Table;
 
 use crate::config::{ConfigErrors, Label};
@@ -58,6 +60,13 @@ pub const MAX_SPREAD: Duration = Duration::from_secs(1);
 /// The name servers of one zone, as many as the DNS puts into an NS set.
 pub const MAX_NAMESERVERS: usize = 8;
 
+/// RRsets of static records in all zones: each is a page, of which a replica holds 100,000.
+pub const MAX_RRSETS: usize = 10_000;
+/// The data of one RRset: with its names it must fit a page of 8 KiB.
+pub const MAX_RRSET_BYTES: usize = 6 * 1024;
+/// The longest TTL of static records: a week, beyond which resolvers do not go.
+pub const MAX_STATIC_TTL: u32 = 604_800;
+
 /// The zones and services that the mesh answers for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
@@ -65,6 +74,8 @@ pub struct Catalogue {
     pub zones: BTreeMap<Name, Zone>,
     /// The services, by host name.
     pub services: BTreeMap<Name, Service>,
+    /// The static records, by name and number of the type.
+    pub records: BTreeMap<(Name, u16), RrSet>,
 }
 
 /// A zone that is delegated to the mesh.
@@ -72,6 +83,23 @@ pub struct Catalogue {
 pub struct Zone {
     /// The nodes that stand in its NS set; empty: the first few by name.
     pub nameservers: Vec<Label>,
+}
+
+/// The static records of one name and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RrSet {
+    /// Of all of them, in seconds.
+    pub ttl: u32,
+    /// What they say, in the order of their bytes.
+    pub data: Vec<RData>,
+}
+
+impl RrSet {
+    /// Puts a record in its place.
+    pub(crate) fn add(&mut self, data: RData) {
+        self.data.push(data);
+        self.data.sort_by_cached_key(|data| data.to_bytes().unwrap_or_default());
+    }
 }
 
 /// A host name with its pool of servers.
@@ -133,7 +161,15 @@ impl Catalogue {
     /// # Errors
     /// Every mistake in the text, in the order of the text.
     pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
-        file::parse(text)
+        Self::parse_with(text, |_| Err("no file can be read from here".to_owned()))
+    }
+
+    /// Reads `services.toml` and the zone files that it names, whose texts `zone_file` has, by the path as it is written.
+    ///
+    /// # Errors
+    /// Every mistake in all of the texts, those of a zone file at the place where it is named, with its own line.
+    pub fn parse_with(text: &str, zone_file: impl Fn(&str) -> Result<String, String>) -> Result<Self, ConfigErrors> {
+        file::parse(text, &zone_file)
     }
 
     /// What the records say together. Whatever does not fit is left out and reported: servers of a service that is
@@ -147,17 +183,19 @@ impl Catalogue {
         self.services.values().map(|service| service.servers.len()).sum()
     }
 
-    /// Services that the cut of one of `nodes` would hide: `www.fra.lb.example.com` is what node `fra` answers for
-    /// `www.lb.example.com`, so no service can have that name.
-    pub fn hidden_by<'a>(&self, nodes: impl IntoIterator<Item = &'a Label>) -> Vec<(Name, Label)> {
+    /// What stands at or below the cut of one of `nodes`, such as "service www.fra.lb.example.com": that name is what
+    /// node `fra` answers for `www.lb.example.com`, so nothing else can have it.
+    pub fn in_cuts_of<'a>(&self, nodes: impl IntoIterator<Item = &'a Label>) -> Vec<(String, Label)> {
         let nodes: Vec<&Label> = nodes.into_iter().collect();
-        let mut hidden = Vec::new();
-        for service in self.services.keys() {
-            let Some(top) = self.zones.keys().find_map(|zone| name::below(service, zone)) else { continue };
+        let services = self.services.keys().map(|name| (name, format!("service {}", name::text(name))));
+        let records = self.records.keys().map(|(name, rtype)| (name, format!("record {}", name::set(name, *rtype))));
+        let mut found = Vec::new();
+        for (name, what) in services.chain(records) {
+            let Some(top) = self.zones.keys().find_map(|zone| name::below(name, zone)) else { continue };
             if let Some(node) = nodes.iter().find(|node| node.as_str() == top) {
-                hidden.push((service.clone(), (*node).clone()));
+                found.push((what, (*node).clone()));
             }
         }
-        hidden
+        found
     }
 }

@@ -3,7 +3,7 @@
 //! Inside the mesh a name is a fully qualified [`Name`] in lower case; in files, tables and record identities it is text
 //! without the final dot.
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 
 /// A zone's name leaves room for `ns-<node>.<node>.` with two names of 60 characters before it.
 const LONGEST_ZONE: usize = 128;
@@ -14,8 +14,21 @@ const LONGEST_ID: usize = 63;
 
 /// The text of a name, without the final dot.
 pub fn text(name: &Name) -> String {
-    let text = name.to_string();
+    let text = name.to_ascii();
     text.strip_suffix('.').unwrap_or(&text).to_owned()
+}
+
+/// An RRset, as people write it: `lb.example.com MX`.
+pub fn set(name: &Name, rtype: u16) -> String {
+    format!("{} {}", text(name), mnemonic(rtype))
+}
+
+/// A record type as people write it; one without a word for it as `TYPE65280` (RFC 3597 section 5).
+pub(super) fn mnemonic(rtype: u16) -> String {
+    match RecordType::from(rtype) {
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
+    }
 }
 
 /// The label directly below `zone` in `name`: `fra` for `www.fra.lb.example.com` below `lb.example.com`.
@@ -40,6 +53,14 @@ pub(super) fn zone(text: &str) -> Result<Name, String> {
 /// A service's name.
 pub(super) fn service(text: &str) -> Result<Name, String> {
     host_name(text, LONGEST_SERVICE)
+}
+
+/// The name of static records: any that its own text spells, `*` and underscores included.
+pub(super) fn owner(text: &str) -> Result<Name, String> {
+    let wrong = || format!("{text}: this name is not supported");
+    let mut name = Name::from_ascii(text).map_err(|_| wrong())?.to_lowercase();
+    name.set_fqdn(true);
+    if self::text(&name) == text && !name.is_root() { Ok(name) } else { Err(wrong()) }
 }
 
 /// A server's id within its service.

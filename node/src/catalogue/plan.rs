@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use data_encoding::HEXUPPER;
 use ed25519_dalek::SigningKey;
+use hickory_proto::rr::RData;
 use nigh_gossip::Page;
 
 use super::hlc::{Clock, TooFarAhead};
@@ -75,6 +77,9 @@ fn values(catalogue: &Catalogue) -> BTreeMap<Identity, Value> {
             values.insert(Identity::Server(name.clone(), id.clone()), Value::Server(*server));
         }
     }
+    for ((owner, rtype), set) in &catalogue.records {
+        values.insert(Identity::Records(owner.clone(), *rtype), Value::Records(set.clone()));
+    }
     values
 }
 
@@ -85,6 +90,7 @@ impl fmt::Display for Change {
             Identity::Zone(apex) => format!("zone {}", name::text(apex)),
             Identity::Service(service) => format!("service {}", name::text(service)),
             Identity::Server(service, id) => format!("server {} {id}", name::text(service)),
+            Identity::Records(owner, rtype) => format!("record {}", name::set(owner, *rtype)),
         };
         let fields = |value: &Option<Value>| value.as_ref().map(fields).unwrap_or_default();
         let (before, after) = (fields(&self.before), fields(&self.after));
@@ -96,6 +102,31 @@ impl fmt::Display for Change {
         write!(f, "{sign} {what}")?;
         if shown.is_empty() { Ok(()) } else { write!(f, ": {}", shown.join(", ")) }
     }
+}
+
+/// The most characters of a record's data on a line: a key fills a screen otherwise.
+const MOST_SHOWN: usize = 80;
+
+fn shown(data: &RData) -> String {
+    let text = match data {
+        RData::TXT(txt) => txt.txt_data.iter().map(|string| quoted(string)).collect::<Vec<_>>().join(" "),
+        RData::Unknown { rdata, .. } => {
+            format!("\\# {} {}", rdata.anything.len(), HEXUPPER.encode(&rdata.anything))
+        }
+        data => data.to_string(),
+    };
+    let short: String = text.chars().take(MOST_SHOWN).filter(|c| !c.is_control()).collect();
+    if short.len() == text.len() { short } else { format!("{short}…") }
+}
+
+/// A string as zone files have it (RFC 1035 section 5.1).
+fn quoted(string: &[u8]) -> String {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        other => format!("\\{other:03}"),
+    };
+    format!("\"{}\"", string.iter().map(escaped).collect::<String>())
 }
 
 type Fields = BTreeMap<&'static str, String>;
@@ -146,6 +177,10 @@ fn fields(value: &Value) -> Fields {
         }
         Value::Server(server) => {
             Fields::from([("address", server.address.to_string()), ("weight", server.weight.to_string())])
+        }
+        Value::Records(set) => {
+            let data: Vec<String> = set.data.iter().map(shown).collect();
+            Fields::from([("data", data.join(" | ")), ("ttl", set.ttl.to_string())])
         }
     }
 }

@@ -10,7 +10,7 @@ use nigh_gossip::{Key, Owner, Slot, codec};
 use serde::{Deserialize, Serialize};
 
 use super::wire;
-use super::{Policy, Server, TABLE, Zone, name};
+use super::{Policy, RrSet, Server, TABLE, Zone, name};
 
 /// The layout of records as written by this version.
 const VERSION: u16 = 1;
@@ -27,6 +27,8 @@ pub enum Identity {
     Service(Name),
     /// A server of a service.
     Server(Name, String),
+    /// Static records of a name, and the number of their type.
+    Records(Name, u16),
 }
 
 impl fmt::Display for Identity {
@@ -35,6 +37,8 @@ impl fmt::Display for Identity {
             Self::Zone(apex) => write!(f, "zone/{}", name::text(apex)),
             Self::Service(service) => write!(f, "service/{}", name::text(service)),
             Self::Server(service, id) => write!(f, "server/{}/{id}", name::text(service)),
+            // The number: a later version may know a word for it that this one does not.
+            Self::Records(owner, rtype) => write!(f, "records/{}/{rtype}", name::text(owner)),
         }
     }
 }
@@ -54,6 +58,11 @@ impl Identity {
             "server" => {
                 let (service, id) = rest.split_once('/').ok_or_else(|| malformed("no server id".into()))?;
                 Self::Server(name::service(service).map_err(malformed)?, name::server_id(id).map_err(malformed)?)
+            }
+            "records" => {
+                let (owner, rtype) = rest.rsplit_once('/').ok_or_else(|| malformed("no record type".into()))?;
+                let rtype = rtype.parse().map_err(|_| malformed("no number of a record type".into()))?;
+                Self::Records(name::owner(owner).map_err(malformed)?, rtype)
             }
             _ => return Err(Unreadable::UnknownKind(text.to_owned())),
         };
@@ -77,6 +86,8 @@ pub enum Value {
     Service(Policy),
     /// Of a server.
     Server(Server),
+    /// Of static records.
+    Records(RrSet),
 }
 
 /// A record: a value, or the word that there is none any more.

@@ -8,7 +8,7 @@ use nigh_gossip::{Key, Page, Stamp};
 
 use super::hlc::Hlc;
 use super::record::{Identity, Record, Unreadable, Value};
-use super::{Catalogue, MAX_SERVERS, MAX_SERVICES, MAX_ZONES, Service, TABLE, name};
+use super::{Catalogue, MAX_RRSETS, MAX_SERVERS, MAX_SERVICES, MAX_ZONES, Service, TABLE, name};
 
 /// Something in the records that does not fit and was left out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +60,7 @@ impl Records {
         let mut problems: Vec<Problem> =
             self.held.values().filter_map(|(_, record)| Some(Problem(record.as_ref().err()?.to_string()))).collect();
         let mut catalogue = Catalogue::default();
-        // Identities sort zones first, then services, then servers, so each finds what it belongs to.
+        // Identities sort zones first, then services, servers and records, so each finds what it belongs to.
         for (identity, value) in self.live() {
             if let Err(problem) = add(&mut catalogue, identity, value) {
                 problems.push(Problem(format!("{identity}: {problem}")));
@@ -101,12 +101,22 @@ fn add(catalogue: &mut Catalogue, identity: &Identity, value: &Value) -> Result<
             }
             service.servers.insert(id.clone(), *server);
         }
+        // Whether the records can stand where they are is seen when a snapshot is built: that depends on the rest.
+        (Identity::Records(owner, rtype), Value::Records(set)) => {
+            if catalogue.records.len() >= MAX_RRSETS {
+                return Err(format!("left out: more than {MAX_RRSETS} static names and types"));
+            }
+            if !in_some_zone(catalogue, owner) {
+                return Err("left out: in no zone of the catalogue".into());
+            }
+            catalogue.records.insert((owner.clone(), *rtype), set.clone());
+        }
         // The value is read as the kind that the identity names.
         _ => return Err("left out: a value of another kind".into()),
     }
     Ok(())
 }
 
-fn in_some_zone(catalogue: &Catalogue, service: &Name) -> bool {
-    catalogue.zones.keys().any(|zone| zone.zone_of(service))
+fn in_some_zone(catalogue: &Catalogue, name: &Name) -> bool {
+    catalogue.zones.keys().any(|zone| zone.zone_of(name))
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use hickory_proto::rr::Name;
 use nigh_gossip::{Key, Owner, Page, Slot, Table, codec};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use super::admission::{NotAdmitted, admit};
 use super::hlc::Clock;
 use super::record::{Identity, Record, Unreadable, Value};
-use super::{Catalogue, Mode, Policy, Records, Server, Service, TABLE, Zone, name, plan, sign};
+use super::{Catalogue, Mode, Policy, Records, RrSet, Server, Service, TABLE, Zone, name, plan, sign, wire};
 use crate::identity;
 use crate::measure::target::{ProbeKind, ProbeSpec};
 
@@ -97,6 +98,54 @@ fn a_server_added_while_its_service_was_removed_is_left_out_and_cleaned_up() {
     assert_eq!(cleaning, ["- server www.lb.example.com late"]);
 }
 
+/// A zone and what a zone file says of it.
+fn with_records(zone_file: &str) -> Catalogue {
+    let text = "[[zone]]\nname = \"lb.example.com\"\nrecords = \"lb.zone\"";
+    Catalogue::parse_with(text, |_| Ok(zone_file.to_owned())).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn static_records_are_read_signed_and_read_back() {
+    let mut records = Records::default();
+    let desired = with_records(include_str!("../../tests/zones/good.zone"));
+    let expected = [
+        "+ zone lb.example.com: nameservers by name",
+        "+ record lb.example.com MX: data 10 mx.lb.example.com., ttl 3600",
+        "+ record lb.example.com TXT: data \"a \\\"quoted\\\" string\" \"plain word\" \"semi;colon\" \"A\\255\", ttl 300",
+        "+ record lb.example.com CAA: data 128 issue \"ca.example.net; validationmethods=dns-01\", ttl 300",
+        "+ record child.lb.example.com NS: data ns.child.lb.example.com., ttl 3600",
+        "+ record child.lb.example.com DS: data \\# 36 00010D02D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971, ttl 3600",
+        "+ record ns.child.lb.example.com A: data 192.0.2.1, ttl 60",
+        "+ record key.lb.example.com HINFO: data  os, ttl 3600",
+        "+ record key.lb.example.com TXT: data \"v=DKIM1; k=rsa; \" \"p=MIIB\", ttl 3600",
+        "+ record key.lb.example.com SRV: data 0 1 5060 lb.example.com., ttl 3600",
+        "+ record key.lb.example.com NAPTR: data 100 10 \"S\" \"SIP+D2U\" \"\" _sip._udp.lb.example.com., ttl 3600",
+        "+ record key.lb.example.com SSHFP: data 4 2 d2abde240d7cd3ee6b4b28c54df034b97983a1d16e8a410e4561cb106618e971, ttl 3600",
+        "+ record key.lb.example.com OPENPGPKEY: data bWVzaA==, ttl 3600",
+        "+ record key.lb.example.com TYPE256: data \\# 24 000A000168747470733A2F2F6578616D706C652E6E65742F, ttl 3600",
+        "+ record sub.lb.example.com TXT: data \"sub\", ttl 3600",
+        "+ record _25._tcp.sub.lb.example.com TLSA: data 3 1 1 d2abde240d7cd3ee6b4b28c54df034b97983a1d16e8a410e4561cb106618e971, ttl 3600",
+        "+ record dotted\\.label.sub.lb.example.com TYPE65280: data \\# 3 ABCDEF, ttl 3600",
+        "+ record mx.sub.lb.example.com A: data 192.0.2.25, ttl 3600",
+        "+ record svc.lb.example.com SVCB: data 0 alias.lb.example.com., ttl 3600",
+        "+ record svc.lb.example.com HTTPS: data 1 . alpn=h2,h3, port=8443, ttl 3600",
+        "+ record *.wild.lb.example.com CNAME: data Target.Example.NET., ttl 3600",
+    ];
+    let shown: Vec<String> = plan(&records, &desired).iter().map(ToString::to_string).collect();
+    assert_eq!(shown, expected);
+    apply(&mut records, &desired);
+    assert_eq!(Catalogue::from_records(&records), (desired.clone(), vec![]));
+    assert_eq!(plan(&records, &desired), vec![]);
+
+    // One set changes: one page. The order of its records in the file is no change.
+    let texts = "$TTL 60\n@ TXT a\n@ TXT b\n@ MX 1 mx\n";
+    apply(&mut records, &with_records(texts));
+    assert_eq!(plan(&records, &with_records("$TTL 60\n@ TXT b\n@ MX 1 mx\n@ TXT a\n")), vec![]);
+    let edited = with_records("$TTL 60\n@ TXT a\n@ TXT c\n@ MX 1 mx\n");
+    let shown: Vec<String> = plan(&records, &edited).iter().map(ToString::to_string).collect();
+    assert_eq!(shown, [r#"~ record lb.example.com TXT: data "a" | "b" -> "a" | "c""#]);
+}
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     version: u16,
@@ -127,6 +176,13 @@ fn what_cannot_be_read_is_reported_and_the_rest_stands() {
         foreign("zone/Upper.example.com", 1, b""),
         foreign("service/broken.lb.example.com", 1, b"\xff"),
         foreign("service/www.example.net", 1, &service_bytes()),
+        foreign("records/www.example.net/1", 1, &rrset_bytes(60, &[&[192, 0, 2, 1]])),
+        foreign("records/a.lb.example.com/1", 1, &rrset_bytes(60, &[&[192, 0, 2]])),
+        foreign("records/b.lb.example.com/1", 1, &rrset_bytes(60, &[])),
+        foreign("records/c.lb.example.com/16", 1, &rrset_bytes(60, &[&[0; 6145]])),
+        foreign("records/d.lb.example.com/1", 1, &rrset_bytes(604_801, &[&[192, 0, 2, 1]])),
+        foreign("records/e.lb.example.com/A", 1, &rrset_bytes(60, &[&[192, 0, 2, 1]])),
+        foreign("records/f.lb.example.com/15", 1, &rrset_bytes(60, &[&[0, 1, 1, b'a', 0xc0, 2]])),
         foreign("server/www.lb.example.com/short", 1, &codec::encode(&(serde_bytes::ByteBuf::from([1, 2, 3]), 1))),
         Page::sign(&key(), elsewhere, NOW, 0, misplaced.encode()),
     ] {
@@ -136,15 +192,27 @@ fn what_cannot_be_read_is_reported_and_the_rest_stands() {
     assert_eq!(catalogue, parsed(FILE));
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let expected = [
+        "malformed record: records/a.lb.example.com/1: data that is none of type A",
+        "malformed record: records/b.lb.example.com/1: 0 records, 0 octets or ttl 60 beyond bounds",
+        "malformed record: records/c.lb.example.com/16: 1 records, 6145 octets or ttl 60 beyond bounds",
+        "malformed record: records/d.lb.example.com/1: 1 records, 4 octets or ttl 604801 beyond bounds",
+        "malformed record: records/e.lb.example.com/A: no number of a record type",
+        "malformed record: records/f.lb.example.com/15: data that is none of type MX",
         "malformed record: server/www.lb.example.com/short: an address of 3 bytes",
         "malformed record: service/broken.lb.example.com: not the CBOR that was expected",
         "malformed record: zone/Upper.example.com: not in lower case",
         "record \"tag/eu\" is of a kind that this version does not know; upgrade nigh on this node",
         "record \"zone/b.example\" is in another record's place",
         "record \"zone/later.example.com\" has layout 2, and this version knows up to 1; upgrade nigh on this node",
+        "records/www.example.net/1: left out: in no zone of the catalogue",
         "service/www.example.net: left out: in no zone of the catalogue",
     ];
     assert_eq!(problems, expected);
+}
+
+fn rrset_bytes(ttl: u32, data: &[&[u8]]) -> Vec<u8> {
+    let data: Vec<_> = data.iter().map(|data| serde_bytes::ByteBuf::from(*data)).collect();
+    codec::encode(&(ttl, data))
 }
 
 /// The bytes of a policy, cut out of a record that has one.
@@ -235,7 +303,13 @@ fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         (any_policy(), servers),
         0..4,
     );
-    (zones, services).prop_map(|(zones, services)| {
+    let texts = prop::collection::btree_set(prop::collection::vec(any::<u8>(), 0..20), 1..4);
+    let records = prop::collection::btree_map(
+        (prop::sample::select(vec!["lb.example.com", "_a.lb.example.com", "*.b.lb.example.org"]), 16u16..18),
+        (0u32..=604_800, texts),
+        0..4,
+    );
+    (zones, services, records).prop_map(|(zones, services, records)| {
         let zones: BTreeMap<_, _> = zones
             .into_iter()
             .map(|(apex, nodes): (&str, BTreeSet<String>)| {
@@ -248,7 +322,21 @@ fn any_catalogue() -> impl Strategy<Value = Catalogue> {
             .map(|(host, (policy, servers))| (name::service(host).unwrap(), Service { policy, servers }))
             .filter(|(host, _)| zones.keys().any(|zone| zone.zone_of(host)))
             .collect();
-        Catalogue { zones, services }
+        let records = records
+            .into_iter()
+            .map(|((owner, rtype), (ttl, texts))| {
+                let mut set = RrSet { ttl, data: Vec::new() };
+                for text in texts {
+                    // Of type 17 hickory knows nothing: any bytes are right.
+                    let length = [u8::try_from(text.len()).unwrap()];
+                    let bytes = if rtype == 16 { [&length[..], &text].concat() } else { text };
+                    set.add(wire::rdata(rtype.into(), &bytes).unwrap());
+                }
+                ((name::owner(owner).unwrap(), rtype), set)
+            })
+            .filter(|((owner, _), _): &((Name, u16), RrSet)| zones.keys().any(|zone| zone.zone_of(owner)))
+            .collect();
+        Catalogue { zones, services, records }
     })
 }
 
@@ -290,7 +378,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bodies_never_panic(body: Vec<u8>, identity in "(zone|service|server)/[a-z.]{0,9}/?[a-z]?", value: Vec<u8>) {
+    fn arbitrary_bodies_never_panic(body: Vec<u8>, identity in "(zone|service|server|records)/[a-z.*]{0,9}/?[a-z]?[0-9]{0,3}", value: Vec<u8>) {
         let page = foreign(&identity, 1, &value);
         let _ = Record::decode(page.key(), page.body());
         let _ = Record::decode(page.key(), &body);

@@ -4,11 +4,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, Restrict};
 use nigh_gossip::codec;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Identity, Value};
-use super::{MAX_ANSWERS, MAX_NAMESERVERS, MAX_SPREAD, MAX_TTL, Mode, Policy, Server, Zone, file};
+use super::{
+    MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode, Policy, RrSet, Server,
+    Zone, file,
+};
 use crate::config::value::contactable;
 use crate::measure::target::{ProbeKind, ProbeSpec};
 
@@ -49,6 +54,13 @@ struct ServerBytes {
     weight: u16,
 }
 
+#[derive(Serialize, Deserialize)]
+struct RrSetBytes {
+    ttl: u32,
+    /// Each as RFC 1035 section 3.3 has it, names uncompressed.
+    data: Vec<serde_bytes::ByteBuf>,
+}
+
 pub(super) fn encode(value: &Value) -> Vec<u8> {
     match value {
         Value::Zone(zone) => {
@@ -70,6 +82,11 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
                 IpAddr::V6(v6) => v6.octets().to_vec(),
             };
             codec::encode(&ServerBytes { address: serde_bytes::ByteBuf::from(address), weight: server.weight })
+        }
+        Value::Records(set) => {
+            // What was read from bytes is written as bytes again.
+            let bytes = |data: &RData| serde_bytes::ByteBuf::from(data.to_bytes().unwrap_or_default());
+            codec::encode(&RrSetBytes { ttl: set.ttl, data: set.data.iter().map(bytes).collect() })
         }
     }
 }
@@ -97,6 +114,30 @@ pub(super) fn decode(identity: &Identity, bytes: &[u8]) -> Result<Value, String>
             contactable(address)?;
             Ok(Value::Server(Server { address, weight: read.weight }))
         }
+        Identity::Records(_, rtype) => {
+            let read: RrSetBytes = codec::decode(bytes).map_err(|e| e.to_string())?;
+            let octets: usize = read.data.iter().map(|data| data.len()).sum();
+            if read.data.is_empty() || octets > MAX_RRSET_BYTES || read.ttl > MAX_STATIC_TTL {
+                return Err(format!("{} records, {octets} octets or ttl {} beyond bounds", read.data.len(), read.ttl));
+            }
+            let mut set = RrSet { ttl: read.ttl, data: Vec::new() };
+            for data in read.data {
+                set.add(rdata(RecordType::from(*rtype), &data)?);
+            }
+            Ok(Value::Records(set))
+        }
+    }
+}
+
+/// The data of a record of that type.
+pub(super) fn rdata(rtype: RecordType, bytes: &[u8]) -> Result<RData, String> {
+    let wrong = || format!("data that is none of type {rtype}");
+    let length = u16::try_from(bytes.len()).map_err(|_| wrong())?;
+    let read = RData::read(&mut BinDecoder::new(bytes), rtype, Restrict::new(length)).map_err(|_| wrong())?;
+    // Types that hickory reads and does not write, or not as they were, could not be sent.
+    match read.to_bytes() {
+        Ok(written) if written == bytes && read.record_type() == rtype => Ok(read),
+        _ => Err(wrong()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Socket, WrongInput, files, output};
 use crate::admin::report::{Peer, Status};
 use crate::admin::{Client, Submitted};
 use crate::catalogue::hlc::{self, Clock};
-use crate::catalogue::{Catalogue, Change, Records, name, plan, sign};
+use crate::catalogue::{Catalogue, Change, Records, plan, sign};
 use crate::config::Label;
 use crate::identity::{self, Kind};
 
@@ -39,7 +39,8 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let desired = files::read(&self.file, Catalogue::parse)?;
+        let desired =
+            files::read(&self.file, |text| Catalogue::parse_with(text, |path| files::beside(&self.file, path)))?;
         let key = identity::load(&self.key, Kind::Operator)?;
         let client = self.socket.client();
         let status: Status = client.get("status").await?;
@@ -99,14 +100,10 @@ async fn check_names(client: &Client, desired: &Catalogue, file: &std::path::Pat
     let peers: Vec<Peer> = client.get("peers").await?;
     let nodes: Vec<Label> = peers.iter().filter_map(|peer| peer.name.parse().ok()).collect();
     let hidden: Vec<String> = desired
-        .hidden_by(&nodes)
+        .in_cuts_of(&nodes)
         .iter()
-        .map(|(service, node)| {
-            format!(
-                "{}: service {} would be hidden by the cut of node {node}; choose another name",
-                file.display(),
-                name::text(service)
-            )
+        .map(|(what, node)| {
+            format!("{}: {what} has a name of the cut of node {node}; choose another name", file.display())
         })
         .collect();
     if hidden.is_empty() { Ok(()) } else { Err(WrongInput(hidden.join("\n")).into()) }
@@ -126,10 +123,14 @@ fn summary(changes: &[Change], submitted: Option<Submitted>, desired: &Catalogue
     let records = count(changes.len(), "record");
     match submitted {
         None if changes.is_empty() => format!(
-            "nothing to change: {}, {}, {} as in the file",
+            "nothing to change: {}, {}, {}{} as in the file",
             count(desired.zones.len(), "zone"),
             count(desired.services.len(), "service"),
-            count(desired.server_count(), "server")
+            count(desired.server_count(), "server"),
+            match desired.records.len() {
+                0 => String::new(),
+                sets => format!(", {}", count(sets, "static record set")),
+            }
         ),
         None => format!("dry run: {records} would be submitted ({counts})"),
         Some(Submitted { accepted, superseded: 0 }) => format!("{accepted} of {records} taken by {node} ({counts})"),

@@ -12,6 +12,22 @@ use crate::config::ConfigErrors;
 /// The largest file read: ten times a catalogue of 10,000 services with 10 servers each; `/dev/zero` is larger.
 const MAX_FILE: u64 = 128 << 20;
 
+/// The largest zone file read: a thousand octets for each RRset of a catalogue that is full.
+const MAX_ZONE_FILE: u64 = 10 << 20;
+
+/// Reads the text of a file that `toml` names, relative to where that is.
+pub(super) fn beside(toml: &Path, path: &str) -> Result<String, String> {
+    let path = toml.parent().unwrap_or(Path::new("")).join(path);
+    let file = File::open(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_ZONE_FILE + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    if bytes.len() as u64 > MAX_ZONE_FILE {
+        return Err(format!("{} is larger than {} MiB", path.display(), MAX_ZONE_FILE >> 20));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| format!("{} is not UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))
+}
+
 /// Reads a file with `parse`; its mistakes come with the file's name before each.
 pub(super) fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, ConfigErrors>) -> anyhow::Result<T> {
     let name = path.display().to_string();
