@@ -16,11 +16,9 @@
 //! CNAME means, and resolvers that minimise names (RFC 9156) by asking for NS or A follow it all the same. Where records
 //! stand beside the service no CNAME may, so there the service answers directly.
 
-use std::net::IpAddr;
-
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
-use crate::decide::{Client, Course, Direct, Way, course};
+use crate::decide::{Client, Course, Direct, Turn, course};
 use crate::records::{self, NAMESERVER_TTL};
 use crate::snapshot::{CutRole, Place, Snapshot, Stand};
 use crate::static_names::{Delegation, Holding};
@@ -56,7 +54,7 @@ enum Step {
 }
 
 /// One walk through the zones.
-fn step(snapshot: &Snapshot, who: &Label, question: &Question, name: &Name) -> Step {
+fn step<'s>(snapshot: &'s Snapshot, who: &'s Label, question: &Question, name: &Name) -> Step {
     let path = WireName::new(name);
     let Some(place) = snapshot.place(&path) else {
         return Step::Reply(Reply::refused());
@@ -74,7 +72,7 @@ fn step(snapshot: &Snapshot, who: &Label, question: &Question, name: &Name) -> S
 /// A question on its way through the zones.
 struct Asked<'s, 'q> {
     snapshot: &'s Snapshot,
-    who: &'q Label,
+    who: &'s Label,
     question: &'q Question,
     /// The name that the question has come to.
     name: &'q Name,
@@ -229,16 +227,16 @@ impl<'s> Asked<'s, '_> {
     /// A service, as DNS-B.
     fn service(&self, place: &Place<'s>, stand: Stand<'s>) -> Reply {
         let course = self.course(place, stand);
-        match (&course.way, course.cut) {
-            (Way::Refer { serves, .. }, Some(cut)) => self.referral(&course, cut, *serves),
-            (Way::Answer(Direct::Unclaimed), _) => self.addresses(&course, &place.zone.soa, Kind::Unclaimed),
+        match course.turn {
+            Turn::Refer { cut, serves } => self.referral(&course, cut, serves),
+            Turn::Answer(Direct::Unclaimed) => self.addresses(&course, &place.zone.soa, Kind::Unclaimed),
             _ => self.addresses(&course, &place.zone.soa, Kind::Direct),
         }
     }
 
     /// A CNAME into a cut, and as much of what stands there as this node may say.
     fn referral(&self, course: &Course<'s>, cut: &Cut, serves: Option<CutRole>) -> Reply {
-        let Some(target) = &course.target else {
+        let Some(target) = course.pool.name_below(&cut.apex) else {
             return self.addresses(course, &cut.soa, Kind::Direct);
         };
         let cname = records::cname(self.name, target.clone());
@@ -253,7 +251,7 @@ impl<'s> Asked<'s, '_> {
             reply.additionals.clear();
         } else if serves.is_some() {
             reply.kind = Kind::ReferralWithAddresses;
-            let addresses = self.chosen(course, target);
+            let addresses = self.chosen(course, &target);
             if addresses.is_empty() {
                 reply.authorities = vec![cut.soa.clone()];
                 reply.additionals.clear();
@@ -275,19 +273,15 @@ impl<'s> Asked<'s, '_> {
         Reply { scope: Some(course.scope), ..Reply::positive(answers, kind) }
     }
 
-    /// The addresses of the chosen servers, each once (RFC 2181 section 5).
+    /// The addresses of the chosen servers as records.
     fn chosen(&self, course: &Course<'s>, owner: &Name) -> Vec<Record> {
         let Some(family) = Family::of_type(self.question.qtype) else {
             return Vec::new();
         };
         let ttl = course.pool.service().ttl;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for ranked in course.rank(family).chosen() {
-            if !addresses.contains(&ranked.server.address) {
-                addresses.push(ranked.server.address);
-            }
-        }
-        addresses.into_iter().map(|address| records::address(owner, ttl, address)).collect()
+        let mut answers = Vec::new();
+        course.chosen(family, |address| answers.push(records::address(owner, ttl, address)));
+        answers
     }
 
     /// A record of the asked name: its owner is written as it was asked.

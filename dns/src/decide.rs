@@ -86,15 +86,32 @@ pub enum Direct {
     NoCut,
 }
 
+/// Which way an answer goes, and where to: what [`Way`] tells, without a copy of anything.
+#[derive(Clone, Copy)]
+pub(crate) enum Turn<'s> {
+    Refer { cut: &'s Cut, serves: Option<CutRole> },
+    Answer(Direct),
+    Serve(CutRole),
+    Delegate,
+}
+
+impl Turn<'_> {
+    pub(crate) fn way(&self) -> Way {
+        match *self {
+            Self::Refer { cut, serves } => Way::Refer { cut: cut.label.clone(), serves },
+            Self::Answer(direct) => Way::Answer(direct),
+            Self::Serve(role) => Way::Serve(role),
+            Self::Delegate => Way::Delegate,
+        }
+    }
+}
+
 /// Who decides for a client, and which way: all but the servers.
 pub(crate) struct Course<'s> {
     pub(crate) pool: &'s Pool,
-    pub(crate) decider: Label,
+    pub(crate) decider: &'s Label,
     pub(crate) claim: Option<&'s Claim>,
-    pub(crate) way: Way,
-    pub(crate) cut: Option<&'s Cut>,
-    /// The service's name in the cut, for a referral.
-    pub(crate) target: Option<Name>,
+    pub(crate) turn: Turn<'s>,
     /// The prefix length for which the answer holds (RFC 7871).
     pub(crate) scope: u8,
     /// By whom the clients are told apart when servers share them.
@@ -119,7 +136,7 @@ pub struct Decision<'s> {
 /// Decides for a client as the node `as_node` would. Nothing: no service has that name, in the zone or in a cut.
 pub fn decide<'s>(
     snapshot: &'s Snapshot,
-    as_node: &Label,
+    as_node: &'s Label,
     name: &Name,
     family: Family,
     client: IpAddr,
@@ -131,16 +148,16 @@ pub fn decide<'s>(
     Some(Decision {
         service: stand.pool.service(),
         ranking: course.rank(family),
-        decider: course.decider,
+        decider: course.decider.clone(),
         claim: course.claim,
-        way: course.way,
+        way: course.turn.way(),
     })
 }
 
 /// The course for a service at a place.
 pub(crate) fn course<'s>(
     snapshot: &'s Snapshot,
-    who: &Label,
+    who: &'s Label,
     place: &Place<'s>,
     stand: Stand<'s>,
     client: Client,
@@ -150,11 +167,9 @@ pub(crate) fn course<'s>(
     };
     Course {
         pool: stand.pool,
-        decider: cut.label.clone(),
+        decider: &cut.label,
         claim: None,
-        way: snapshot.role(who, cut).map_or(Way::Delegate, Way::Serve),
-        cut: Some(cut),
-        target: None,
+        turn: snapshot.role(who, cut).map_or(Turn::Delegate, Turn::Serve),
         scope: 0,
         share: client.source,
     }
@@ -162,7 +177,7 @@ pub(crate) fn course<'s>(
 
 fn as_dns_b<'s>(
     snapshot: &'s Snapshot,
-    who: &Label,
+    who: &'s Label,
     place: &Place<'s>,
     stand: Stand<'s>,
     client: Client,
@@ -172,28 +187,22 @@ fn as_dns_b<'s>(
         snapshot.claims().best(client.net(), |claim| standing(snapshot, claim).is_some_and(Standing::takes_referrals));
     let cut = claim
         .and_then(|claim| place.zone.cuts.get(claim.node.as_str().as_bytes()))
-        .filter(|cut| !cut.nameservers.is_empty());
-    let (cut, target) = match cut.and_then(|cut| Some((cut, pool.name_below(&cut.apex)?))) {
-        Some((cut, target)) => (Some(cut), Some(target)),
-        None => (None, None),
-    };
-    let way = match (claim, cut) {
-        (None, _) => Way::Answer(Direct::Unclaimed),
-        (Some(_), _) if client.subnet.is_some() => Way::Answer(Direct::Subnet),
-        (Some(_), _) if pool.service().mode == Mode::Answer => Way::Answer(Direct::Mode),
-        (Some(_), _) if place.own == 0 => Way::Answer(Direct::Apex),
-        (Some(_), _) if stand.beside => Way::Answer(Direct::Beside),
-        (Some(_), None) => Way::Answer(Direct::NoCut),
-        (Some(_), Some(cut)) => Way::Refer { cut: cut.label.clone(), serves: snapshot.role(who, cut) },
+        .filter(|cut| !cut.nameservers.is_empty() && pool.fits_below(&cut.apex));
+    let turn = match (claim, cut) {
+        (None, _) => Turn::Answer(Direct::Unclaimed),
+        (Some(_), _) if client.subnet.is_some() => Turn::Answer(Direct::Subnet),
+        (Some(_), _) if pool.service().mode == Mode::Answer => Turn::Answer(Direct::Mode),
+        (Some(_), _) if place.own == 0 => Turn::Answer(Direct::Apex),
+        (Some(_), _) if stand.beside => Turn::Answer(Direct::Beside),
+        (Some(_), None) => Turn::Answer(Direct::NoCut),
+        (Some(_), Some(cut)) => Turn::Refer { cut, serves: snapshot.role(who, cut) },
     };
     let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim));
     Course {
         pool,
-        decider: claim.map_or(who, |claim| &claim.node).clone(),
+        decider: claim.map_or(who, |claim| &claim.node),
         claim,
-        cut: cut.filter(|_| matches!(way, Way::Refer { .. })),
-        target,
-        way,
+        turn,
         scope,
         // All clients of a block get one answer, because a resolver will give all of them the one that it holds.
         share: client.subnet.map_or(client.source, |subnet| block_around(subnet, scope)),
@@ -207,6 +216,11 @@ pub(crate) fn standing(snapshot: &Snapshot, claim: &Claim) -> Option<Standing> {
 
 impl<'s> Course<'s> {
     pub(crate) fn rank(&self, family: Family) -> Ranking<'s> {
-        self.pool.rank(&self.decider, family, self.share)
+        self.pool.rank(self.decider, family, self.share)
+    }
+
+    /// The addresses of the chosen servers, each once (RFC 2181 section 5).
+    pub(crate) fn chosen(&self, family: Family, give: impl FnMut(IpAddr)) {
+        self.pool.chosen(self.decider, family, self.share, give);
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::answer::answer_as;
 use crate::claims::host;
-use crate::decide::{Client, Course, Direct, Way, course, standing};
+use crate::decide::{Client, Course, Direct, Turn, Way, course, standing};
 use crate::snapshot::{CutRole, Snapshot};
 use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
 use crate::wire_name::{WireName, mnemonic, plain};
@@ -129,7 +129,7 @@ pub fn explain(
     }
 }
 
-fn course_of<'s>(snapshot: &'s Snapshot, as_node: &Label, name: &Name, from: IpAddr) -> Option<Course<'s>> {
+fn course_of<'s>(snapshot: &'s Snapshot, as_node: &'s Label, name: &Name, from: IpAddr) -> Option<Course<'s>> {
     let path = WireName::new(name);
     let place = snapshot.place(&path)?;
     let stand = snapshot.stand(&place, snapshot.content(&place, &path)?)?;
@@ -138,7 +138,7 @@ fn course_of<'s>(snapshot: &'s Snapshot, as_node: &Label, name: &Name, from: IpA
 
 /// The claims that cover the asker, with what became of each.
 fn claims(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr) -> Vec<ClaimLine> {
-    if matches!(course.way, Way::Serve(_) | Way::Delegate) {
+    if matches!(course.turn, Turn::Serve(_) | Turn::Delegate) {
         return Vec::new();
     }
     let covering = snapshot.claims().covering(host(from));
@@ -199,11 +199,11 @@ fn why(
     let Some(course) = course else {
         return without_service(&name, reply);
     };
-    let decider = &course.decider;
+    let decider = course.decider;
     let claimed = course.claim.map_or(String::new(), |claim| {
         format!("{from} lies in {}, which {} claims with preference {}", claim.prefix, claim.node, claim.preference)
     });
-    let way = match &course.way {
+    let way = match &course.turn.way() {
         Way::Refer { cut, serves: None } => {
             format!("{claimed}; so {as_node} refers the resolver to {cut}'s cut, where {cut} or its backup answers")
         }

@@ -13,12 +13,16 @@
 //! - Failing open: with nothing up, an answer that may be wrong is better than one that surely is. Also the probes may
 //!   be what is broken.
 //!
-//! **Invariant:** every server of the pool stands in the ranking with the reason for its place. The same ranking makes
+//! All but the sharing is the same for every client, so it is found once for each deciding node ([`Order`]), when the
+//! first question asks for it, and kept as long as the snapshot. Most answers then are a list that lies ready.
+//!
+//! **Invariant:** every server of the pool stands in the ranking with the reason for its place. The same order makes
 //! the answer and explains it.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use hickory_proto::rr::{Name, RecordType};
@@ -30,6 +34,10 @@ use crate::{Label, Problem, RowState, Server, Service};
 
 /// Octets of the longest name (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 255;
+
+/// So many servers within the spread are shared out without allocating; more are as well, but slower. Also the most
+/// addresses of one answer: by UDP not even so many fit.
+const FEW: usize = 64;
 
 /// IPv4 or IPv6: decided apart, since their paths differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -77,10 +85,32 @@ pub(crate) struct Pool {
     service: Service,
     /// The part of the name before the zone's apex, relative.
     before: Name,
-    /// The name as the rendezvous hash takes it.
-    key: Box<[u8]>,
-    /// By node, in the order of the servers.
-    seen: HashMap<Label, Vec<Option<Seen>>>,
+    /// What each server brings into the rendezvous hash: a hash of service and server.
+    keys: Vec<u64>,
+    /// By node.
+    views: HashMap<Label, View, rustc_hash::FxBuildHasher>,
+    /// Of nodes that saw nothing.
+    unseen: View,
+}
+
+/// What one node saw of a service, and what follows from it for every client.
+#[derive(Default)]
+struct View {
+    /// In the order of the servers; empty: nothing.
+    seen: Vec<Option<Seen>>,
+    /// For A and AAAA, once somebody asked.
+    orders: [OnceLock<Order>; 2],
+}
+
+/// The part of a ranking that is the same for every client.
+struct Order {
+    /// All servers by place in the pool, with reasons: those that share the clients first.
+    places: Vec<(usize, Reason)>,
+    /// How many share the clients: none or at least two.
+    sharing: usize,
+    failed_open: bool,
+    /// The answer, each address once, if nobody shares.
+    fixed: Box<[IpAddr]>,
 }
 
 /// Why a server stands where it does.
@@ -201,11 +231,24 @@ impl Pool {
         if service.name.len() + 1 + LONGEST_LABEL > LONGEST_NAME {
             problems.push(Problem::NameTooLong(service.name.clone()));
         }
-        Self { key: WireName::new(&service.name).all().into(), service, before, seen: HashMap::new() }
+        let name = WireName::new(&service.name);
+        let keys = service.servers.iter().map(|server| server_key(name.all(), &server.id)).collect();
+        Self { service, before, keys, views: HashMap::default(), unseen: View::default() }
     }
 
     pub(crate) fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// The part of the name before the zone's apex.
+    pub(crate) fn before(&self) -> &Name {
+        &self.before
+    }
+
+    /// Is the service's name in a cut short enough to be one?
+    pub(crate) fn fits_below(&self, cut: &Name) -> bool {
+        // Both lengths count the root that only the cut's keeps.
+        self.before.len() + cut.len() - 1 <= LONGEST_NAME
     }
 
     /// The service's name in a cut; nothing if it would be too long.
@@ -219,15 +262,85 @@ impl Pool {
             return;
         };
         let count = self.service.servers.len();
-        self.seen.entry(node).or_insert_with(|| vec![None; count])[at] = Some(seen);
+        let view = self.views.entry(node).or_insert_with(|| View { seen: vec![None; count], ..View::default() });
+        view.seen[at] = Some(seen);
     }
 
     /// Ranks the servers as `decider` sees them, for a client.
     pub(crate) fn rank(&self, decider: &Label, family: Family, client: IpNet) -> Ranking<'_> {
-        let seen = self.seen.get(decider);
+        let view = self.view(decider);
+        let order = self.order(view, family);
+        let mut places = order.places.clone();
+        if order.sharing > 0 {
+            let near = &mut places[..order.sharing];
+            near.sort_by_cached_key(|(server, _)| std::cmp::Reverse(self.score(*server, client)));
+            for (_, reason) in near.iter_mut().take(self.most_answers()) {
+                if let Reason::OtherClients { slower } = *reason {
+                    *reason = Reason::Shared { slower };
+                }
+            }
+        }
+        let ranked = |(server, reason)| Ranked {
+            server: &self.service.servers[server],
+            seen: view.seen.get(server).and_then(Option::as_ref),
+            reason,
+        };
+        Ranking { servers: places.into_iter().map(ranked).collect(), failed_open: order.failed_open }
+    }
+
+    /// The addresses that a client gets, best first, each once: what [`Pool::rank`] chooses.
+    pub(crate) fn chosen(&self, decider: &Label, family: Family, client: IpNet, mut give: impl FnMut(IpAddr)) {
+        let order = self.order(self.view(decider), family);
+        if order.sharing == 0 {
+            order.fixed.iter().for_each(|address| give(*address));
+            return;
+        }
+        let near = &order.places[..order.sharing];
+        let mut few = [(0, 0); FEW];
+        let mut many = Vec::new();
+        let scored = match few.get_mut(..near.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(near.len(), (0, 0));
+                &mut many[..]
+            }
+        };
+        for (place, (scored, (server, _))) in scored.iter_mut().zip(near).enumerate() {
+            *scored = (self.score(*server, client), usize::MAX - place);
+        }
+        let most = self.most_answers();
+        if most == 1 {
+            // Of equal scores the first place wins, as in a stable sort.
+            if let Some((_, place)) = scored.iter().max() {
+                give(self.service.servers[near[usize::MAX - place].0].address);
+            }
+            return;
+        }
+        scored.sort_unstable_by(|a, b| b.cmp(a));
+        let mut given: [Option<IpAddr>; FEW] = [None; FEW];
+        let mut count = 0;
+        for (_, place) in scored.iter().take(most.min(FEW)) {
+            let address = self.service.servers[near[usize::MAX - place].0].address;
+            if !given[..count].contains(&Some(address)) {
+                given[count] = Some(address);
+                count += 1;
+                give(address);
+            }
+        }
+    }
+
+    fn view(&self, decider: &Label) -> &View {
+        self.views.get(decider).unwrap_or(&self.unseen)
+    }
+
+    fn order<'v>(&self, view: &'v View, family: Family) -> &'v Order {
+        view.orders[usize::from(family == Family::V6)].get_or_init(|| self.find_order(view, family))
+    }
+
+    fn find_order(&self, view: &View, family: Family) -> Order {
         let (mut live, mut idle, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for (at, server) in self.service.servers.iter().enumerate() {
-            let seen = seen.and_then(|seen| seen[at].as_ref());
+            let seen = view.seen.get(at).and_then(Option::as_ref);
             let state = seen.map_or(RowState::Unknown, |seen| seen.state);
             let (list, reason) = match state {
                 _ if !family.has(server.address) => (&mut rest, Reason::OtherFamily),
@@ -236,7 +349,7 @@ impl Pool {
                 RowState::Unknown => (&mut rest, Reason::Unknown),
                 RowState::Down => (&mut rest, Reason::Down),
             };
-            list.push(Ranked { server, seen, reason });
+            list.push(Entrant { at, id: &server.id, rtt: seen.and_then(|seen| seen.rtt), reason });
         }
         if live.is_empty() {
             // Servers without weight are there for this: to be given when nothing else is up.
@@ -246,78 +359,110 @@ impl Pool {
         idle.sort_by(by_rtt);
         rest.sort_by(|a, b| misery(&a.reason).cmp(&misery(&b.reason)).then_with(|| by_rtt(a, b)));
         let failed_open = live.is_empty();
-        if failed_open {
+        let sharing = if failed_open {
             self.fail_open(&mut rest);
+            0
         } else {
-            self.share(&mut live, client);
-        }
+            self.gather(&mut live)
+        };
         live.append(&mut idle);
         live.append(&mut rest);
-        Ranking { servers: live, failed_open }
+        let mut fixed: Vec<IpAddr> = Vec::new();
+        for entrant in live.iter().take_while(|entrant| sharing == 0 && entrant.reason.is_chosen()) {
+            let address = self.service.servers[entrant.at].address;
+            if !fixed.contains(&address) {
+                fixed.push(address);
+            }
+        }
+        let places = live.into_iter().map(|entrant| (entrant.at, entrant.reason)).collect();
+        Order { places, sharing, failed_open, fixed: fixed.into() }
     }
 
     fn most_answers(&self) -> usize {
-        usize::from(self.service.answers.max(1))
+        usize::from(self.service.answers.max(1)).min(FEW)
     }
 
     /// Nothing is up: of those that are not known to be down, else of all, the first few are given.
-    fn fail_open(&self, servers: &mut [Ranked<'_>]) {
-        let Some(least) = servers.first().map(|ranked| misery(&ranked.reason)) else { return };
-        let of_family = servers.iter_mut().filter(|ranked| ranked.reason != Reason::OtherFamily);
-        for (place, ranked) in of_family.enumerate() {
-            let given = place < self.most_answers() && misery(&ranked.reason) == least;
-            ranked.reason = if given { Reason::FailOpen } else { Reason::FailOpenSpare };
+    fn fail_open(&self, servers: &mut [Entrant<'_>]) {
+        let Some(least) = servers.first().map(|entrant| misery(&entrant.reason)) else { return };
+        let of_family = servers.iter_mut().filter(|entrant| entrant.reason != Reason::OtherFamily);
+        for (place, entrant) in of_family.enumerate() {
+            let given = place < self.most_answers() && misery(&entrant.reason) == least;
+            entrant.reason = if given { Reason::FailOpen } else { Reason::FailOpenSpare };
         }
     }
 
-    /// Shares the client out among those within the spread; the list is sorted by round-trip time and not empty.
-    fn share(&self, live: &mut [Ranked<'_>], client: IpNet) {
-        let rtt = |ranked: &Ranked<'_>| ranked.seen.and_then(|seen| seen.rtt);
-        let best = live.first().and_then(rtt);
-        let behind = |ranked: &Ranked<'_>| match (best, rtt(ranked)) {
+    /// Finds those within the spread of the nearest: how many share the clients. The list is sorted by round-trip time
+    /// and not empty.
+    fn gather(&self, live: &mut [Entrant<'_>]) -> usize {
+        let best = live.first().and_then(|entrant| entrant.rtt);
+        let behind = |entrant: &Entrant<'_>| match (best, entrant.rtt) {
             (Some(best), Some(own)) => Some(own.saturating_sub(best)),
             (None, None) => Some(Duration::ZERO),
             _ => None,
         };
-        let near =
-            live.iter().take_while(|ranked| behind(ranked).is_some_and(|slower| slower <= self.service.spread)).count();
+        let near = live
+            .iter()
+            .take_while(|entrant| behind(entrant).is_some_and(|slower| slower <= self.service.spread))
+            .count();
         let (near, far) = live.split_at_mut(near);
-        for ranked in far {
-            ranked.reason = behind(ranked).map_or(Reason::NoRtt, |slower| Reason::Slower { slower });
+        for entrant in far {
+            entrant.reason = behind(entrant).map_or(Reason::NoRtt, |slower| Reason::Slower { slower });
         }
         if let [only] = near {
             only.reason = Reason::Nearest;
-            return;
+            return 0;
         }
-        // They have no weight only when none of the living has any: then all weigh alike.
-        near.sort_by_cached_key(|ranked| std::cmp::Reverse(self.score(ranked.server, client)));
-        for (place, ranked) in near.iter_mut().enumerate() {
-            let slower = behind(ranked).unwrap_or_default();
-            ranked.reason =
-                if place < self.most_answers() { Reason::Shared { slower } } else { Reason::OtherClients { slower } };
+        for entrant in near.iter_mut() {
+            entrant.reason = Reason::OtherClients { slower: behind(entrant).unwrap_or_default() };
         }
+        near.len()
     }
 
     /// The score that a server draws for a client: an exponential variate with the weight as its rate, turned around,
-    /// so that a server wins with a probability of its weight over the sum of weights.
-    fn score(&self, server: &Server, client: IpNet) -> u64 {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&self.key);
-        hash.update(&[0]);
-        hash.update(server.id.as_bytes());
-        hash.update(&[0, client.prefix_len()]);
-        match client.addr() {
-            IpAddr::V4(address) => hash.update(&address.octets()),
-            IpAddr::V6(address) => hash.update(&address.octets()),
-        };
-        let mut first = [0; 8];
-        first.copy_from_slice(&hash.finalize().as_bytes()[..8]);
+    /// so that a server wins with a probability of its weight over the sum of weights. Servers without weight share
+    /// only when none of the living has any: then all weigh alike.
+    fn score(&self, server: usize, client: IpNet) -> u64 {
+        let client = match client.addr() {
+            IpAddr::V4(address) => mix(u64::from(u32::from(address))),
+            IpAddr::V6(address) => {
+                let address = u128::from(address);
+                mix(mix((address >> 64) as u64) ^ address as u64)
+            }
+        } ^ u64::from(client.prefix_len());
+        let hash = mix(self.keys[server] ^ mix(client));
         // 53 bits are what an f64 holds; the half keeps the draw off 0 and 1, where the logarithm is of no use.
-        let draw = ((u64::from_le_bytes(first) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-        let score = f64::from(server.weight.max(1)) / -draw.ln();
+        let draw = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        let score = f64::from(self.service.servers[server].weight.max(1)) / -draw.ln();
         // The bits of positive floats are in the order of the floats.
         score.to_bits()
     }
+}
+
+/// A server on its way to its place.
+struct Entrant<'p> {
+    at: usize,
+    id: &'p str,
+    rtt: Option<Duration>,
+    reason: Reason,
+}
+
+fn server_key(service: &[u8], server: &str) -> u64 {
+    let mut hash = blake3::Hasher::new();
+    hash.update(service);
+    hash.update(&[0]);
+    hash.update(server.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// Every bit of the output depends on every bit of the input: the finaliser of splitmix64 (Steele et al., OOPSLA 2014).
+fn mix(input: u64) -> u64 {
+    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
 }
 
 /// The order of servers that are not up.
@@ -330,7 +475,7 @@ fn misery(reason: &Reason) -> u8 {
 }
 
 /// Nearest first; those without a time last; equal ones by id.
-fn by_rtt(a: &Ranked<'_>, b: &Ranked<'_>) -> std::cmp::Ordering {
-    let key = |ranked: &Ranked<'_>| ranked.seen.and_then(|seen| seen.rtt).unwrap_or(Duration::MAX);
-    key(a).cmp(&key(b)).then_with(|| a.server.id.cmp(&b.server.id))
+fn by_rtt(a: &Entrant<'_>, b: &Entrant<'_>) -> std::cmp::Ordering {
+    let key = |entrant: &Entrant<'_>| entrant.rtt.unwrap_or(Duration::MAX);
+    key(a).cmp(&key(b)).then_with(|| a.id.cmp(b.id))
 }
