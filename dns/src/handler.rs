@@ -22,9 +22,9 @@ use tracing::debug;
 
 use crate::cookie::{Cookies, Shown};
 use crate::edns::{self, OptReply};
-use crate::query::{self, Fault, Opt, Query};
+use crate::query::{self, Asked, Fault, Opt, Query};
 use crate::response::{self, Response};
-use crate::{Counters, Question, Snapshot, answer};
+use crate::{Client, Counters, Kind, Question, Snapshot, answer, fast};
 
 /// QUERY: the only opcode that there is an answer for.
 const OPCODE_QUERY: u8 = 0;
@@ -35,6 +35,9 @@ pub struct Handler {
     snapshot: Arc<ArcSwap<Snapshot>>,
     counters: Arc<Counters>,
     cookies: Option<Cookies>,
+    /// Set by a test that compares the two ways.
+    #[cfg(test)]
+    long_way_only: bool,
 }
 
 /// Where a packet came from, how, and when.
@@ -72,7 +75,28 @@ impl Arrival {
 impl Handler {
     /// A handler over the snapshot that somebody else keeps current.
     pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, counters: Arc<Counters>) -> Self {
-        Self { snapshot, counters, cookies: None }
+        Self {
+            snapshot,
+            counters,
+            cookies: None,
+            #[cfg(test)]
+            long_way_only: false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn long_way_only(mut self) -> Self {
+        self.long_way_only = true;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn takes_the_short_way(&self, packet: &[u8], arrival: Arrival) -> bool {
+        let (query, snapshot) = (Query::read(packet), self.snapshot.load());
+        query.and_then(|query| query.question()).is_some_and(|asked| {
+            let client = Client::new(arrival.source.ip(), None);
+            fast::write(&snapshot, &asked, client, None, 1232, &mut Vec::new()).is_some()
+        })
     }
 
     /// The same, giving and taking cookies (RFC 7873). The seed is a secret of this process, drawn at random.
@@ -117,7 +141,22 @@ impl Handler {
             response.refuse(code, out);
             return true;
         }
-        match examine(&query, arrival) {
+        let limit = match arrival.transport {
+            Transport::Udp => edns::udp_limit(query.opt()),
+            Transport::Tcp => usize::from(u16::MAX),
+        };
+        let asked = examine(&query, arrival);
+        #[cfg(test)]
+        let short = asked.as_ref().ok().filter(|_| !self.long_way_only);
+        #[cfg(not(test))]
+        let short = asked.as_ref().ok();
+        if let Some(asked) = short
+            && let Some(kind) = short_way(&snapshot, &query, asked, arrival, limit, &mut response, out)
+        {
+            self.counters.replied(kind, false);
+            return true;
+        }
+        match asked.and_then(|asked| question(&query, &asked, arrival)) {
             Err(code) => {
                 self.counters.erred();
                 response.refuse(code, out);
@@ -129,10 +168,6 @@ impl Handler {
                 {
                     echo_subnet(ours, &subnet, scope);
                 }
-                let limit = match arrival.transport {
-                    Transport::Udp => edns::udp_limit(query.opt()),
-                    Transport::Tcp => usize::from(u16::MAX),
-                };
                 response.code = reply.code;
                 response.authoritative = reply.authoritative;
                 if let Err(error) = response.write_reply(&mut reply, limit, out) {
@@ -189,7 +224,7 @@ fn echo_subnet(opt: &mut OptReply, asked: &query::Subnet<'_>, scope: u8) {
 }
 
 /// The question of a message, or the code that says what is wrong with it.
-fn examine(query: &Query<'_>, arrival: Arrival) -> Result<Question, ResponseCode> {
+fn examine<'p>(query: &Query<'p>, arrival: Arrival) -> Result<Asked<'p>, ResponseCode> {
     // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond
     // with RCODE=BADVERS." First of all: another version may give anything else another meaning.
     if query.opt().is_some_and(|opt| opt.version > 0) {
@@ -216,8 +251,33 @@ fn examine(query: &Query<'_>, arrival: Arrival) -> Result<Question, ResponseCode
         253 | 254 => return Err(ResponseCode::NotImp),
         _ => {}
     }
+    Ok(asked)
+}
+
+/// The reply by the short way, if that can give it.
+fn short_way(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    asked: &Asked<'_>,
+    arrival: Arrival,
+    limit: usize,
+    response: &mut Response<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Kind> {
+    let subnet = query.opt().and_then(|opt| opt.subnet);
+    let client = Client::new(arrival.source.ip(), subnet.and_then(|subnet| subnet.net));
+    let written = fast::write(snapshot, asked, client, response.opt.as_ref(), limit, out)?;
+    if let (Some(ours), Some(subnet), Some(scope)) = (&mut response.opt, subnet, written.scope) {
+        echo_subnet(ours, &subnet, scope);
+    }
+    response.finish(&written, out);
+    Some(written.kind)
+}
+
+/// The question as the long way takes it.
+fn question(query: &Query<'_>, asked: &Asked<'_>, arrival: Arrival) -> Result<Question, ResponseCode> {
     Ok(Question {
-        name: response::name(&asked).map_err(|_| ResponseCode::FormErr)?,
+        name: response::name(asked).map_err(|_| ResponseCode::FormErr)?,
         qtype: RecordType::from(asked.qtype),
         qclass: DNSClass::from(asked.qclass),
         source: arrival.source.ip(),

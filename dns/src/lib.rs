@@ -24,6 +24,7 @@ mod decide;
 mod edns;
 mod explain;
 mod explain_page;
+mod fast;
 mod fit;
 mod handler;
 mod label;

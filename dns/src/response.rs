@@ -13,6 +13,7 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, B
 
 use crate::Reply;
 use crate::edns::{LARGEST_UDP, OptReply};
+use crate::fast::Written;
 use crate::fit::{fit, upper_bound};
 use crate::query::{Asked, HEADER, Query, Tsig};
 
@@ -97,6 +98,24 @@ impl Response<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Finishes what the short way has written: header and OPT record.
+    pub(crate) fn finish(&mut self, written: &Written, out: &mut Vec<u8>) {
+        (self.authoritative, self.truncated) = (written.authoritative, false);
+        let [answers, authorities, additionals] = written.counts;
+        let mut header = self.header();
+        for (at, count) in
+            [1, answers, authorities, additionals + u16::from(self.opt.is_some())].into_iter().enumerate()
+        {
+            header[4 + 2 * at..6 + 2 * at].copy_from_slice(&count.to_be_bytes());
+        }
+        if let Some(room) = out.get_mut(..HEADER) {
+            room.copy_from_slice(&header);
+        }
+        if let Some(opt) = &self.opt {
+            out.extend_from_slice(opt.octets());
+        }
     }
 
     /// Id, QR, the opcode, RD and CD of the query (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6: CD "MUST" be copied),

@@ -85,6 +85,7 @@ pub(crate) struct Pool {
     service: Service,
     /// The part of the name before the zone's apex, relative.
     before: Name,
+    before_octets: Box<[u8]>,
     /// What each server brings into the rendezvous hash: a hash of service and server.
     keys: Vec<u64>,
     /// By node.
@@ -233,16 +234,17 @@ impl Pool {
         }
         let name = WireName::new(&service.name);
         let keys = service.servers.iter().map(|server| server_key(name.all(), &server.id)).collect();
-        Self { service, before, keys, views: HashMap::default(), unseen: View::default() }
+        let before_octets = WireName::new(&before).all().into();
+        Self { service, before, before_octets, keys, views: HashMap::default(), unseen: View::default() }
     }
 
     pub(crate) fn service(&self) -> &Service {
         &self.service
     }
 
-    /// The part of the name before the zone's apex.
-    pub(crate) fn before(&self) -> &Name {
-        &self.before
+    /// The part of the name before the zone's apex, in wire form without the root.
+    pub(crate) fn before_octets(&self) -> &[u8] {
+        &self.before_octets
     }
 
     /// Is the service's name in a cut short enough to be one?

@@ -6,6 +6,8 @@
 
 use hickory_proto::rr::{Name, RecordType};
 
+use crate::query::AskedName;
+
 /// Octets of the longest name (RFC 1035 section 2.3.4).
 const LONGEST: usize = 255;
 
@@ -38,6 +40,24 @@ impl WireName {
             wire.labels += 1;
             wire.starts[wire.labels] = end as u8;
             at = end;
+        }
+        wire
+    }
+
+    /// The key of a name in a packet.
+    pub(crate) fn read(asked: AskedName<'_>) -> Self {
+        let mut wire = Self { bytes: [0; LONGEST], starts: [0; MOST_LABELS + 1], labels: 0 };
+        let octets = asked.octets();
+        // All but the root. A name that was read is at most 255 octets long, and each label at least two.
+        let end = octets.len().saturating_sub(1).min(LONGEST);
+        wire.bytes[..end].copy_from_slice(&octets[..end]);
+        // Lengths are at most 63, below every letter.
+        wire.bytes[..end].make_ascii_lowercase();
+        let mut at = 0;
+        while at < end && wire.labels < MOST_LABELS {
+            at += 1 + usize::from(octets[at]);
+            wire.labels += 1;
+            wire.starts[wire.labels] = at as u8;
         }
         wire
     }

@@ -14,8 +14,9 @@
 //! its name; the catalogue is the operators' word, a node name is not.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::{Name, RData, Record};
 
 use crate::records::{self, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL};
 use crate::static_names::{Delegation, Holding};
@@ -60,6 +61,34 @@ pub(crate) struct Cut {
     /// The servers that are there now; empty when none is, and then the parent answers for them.
     pub(crate) nameservers: Vec<Record>,
     pub(crate) glue: Vec<Record>,
+    /// The same servers and addresses as they are written by hand.
+    pub(crate) servers: Vec<CutServer>,
+}
+
+/// A server of a cut.
+pub(crate) struct CutServer {
+    /// The first label of its name, with its length.
+    pub(crate) label: Box<[u8]>,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl CutServer {
+    /// The servers that the records name, in their order.
+    fn all(nameservers: &[Record], glue: &[Record]) -> Vec<Self> {
+        let named = nameservers.iter().filter_map(|record| match &record.data {
+            RData::NS(name) => Some(&name.0),
+            _ => None,
+        });
+        let one = |name: &Name| Self {
+            label: WireName::new(name).slice(0, 1).into(),
+            addresses: glue
+                .iter()
+                .filter(|record| record.name == *name)
+                .filter_map(|record| record.data.ip_addr())
+                .collect(),
+        };
+        named.map(one).collect()
+    }
 }
 
 /// Finds the nodes by name; the list is sorted.
@@ -124,7 +153,9 @@ impl ZoneData {
             let (nameservers, glue) = nameserver_records(&apex, &servers);
             let owner = node(nodes, label.as_str());
             let primary = primary(&apex, &servers.first().copied().or(owner).into_iter().collect::<Vec<_>>());
-            let cut = Cut { soa: records::soa(&apex, primary, serial), label: label.clone(), apex, nameservers, glue };
+            let servers = CutServer::all(&nameservers, &glue);
+            let soa = records::soa(&apex, primary, serial);
+            let cut = Cut { soa, label: label.clone(), apex, nameservers, glue, servers };
             self.cuts.insert(key.label(0).into(), cut);
         }
     }

@@ -1,0 +1,231 @@
+//! The short way: from a question for a service's addresses to octets, without a record in between.
+//!
+//! Nearly all questions are of three kinds: a service as DNS-B, a service as DNS-LB, and a name in another node's cut. For
+//! these the place, the course and the servers come from the same functions as on the long way ([`crate::answer()`]);
+//! only the writing is done here, by hand, because building records and encoding them costs five times as much as
+//! deciding. Whatever else is asked, or does not fit, goes the long way.
+//!
+//! ```text
+//!   question ─▶ place ─▶ content ─▶ course ─┬─ Refer ────▶ CNAME [addresses] | NS of the cut | their addresses
+//!                 │                         ├─ Answer ───▶ addresses
+//!                 └─ another's cut ─┐       └─ Serve ────▶ addresses
+//!                                   └──────────────────────▶ NS of the cut | their addresses
+//! ```
+//!
+//! **Invariant:** what is written here decodes to what the long way says (`tests/differential.rs`), and nothing is
+//! allocated.
+
+use std::net::IpAddr;
+
+use crate::Kind;
+use crate::decide::{Client, Course, Direct, Turn, course};
+use crate::edns::OptReply;
+use crate::query::{Asked, HEADER};
+use crate::records::{NAMESERVER_TTL, REFERRAL_TTL};
+use crate::snapshot::{Place, Snapshot};
+use crate::steer::Family;
+use crate::wire_name::WireName;
+use crate::zone::Cut;
+
+const TYPE_A: u16 = 1;
+const TYPE_NS: u16 = 2;
+const TYPE_CNAME: u16 = 5;
+const TYPE_AAAA: u16 = 28;
+const CLASS_IN: u16 = 1;
+
+/// A pointer to the question's name (RFC 1035 section 4.1.4).
+const QUESTION: u16 = HEADER as u16;
+
+/// A reply that the short way has written, but for its header and its OPT record.
+pub(crate) struct Written {
+    pub(crate) kind: Kind,
+    pub(crate) authoritative: bool,
+    /// As in [`crate::Reply`].
+    pub(crate) scope: Option<u8>,
+    /// Records in the answer, authority and additional sections.
+    pub(crate) counts: [u16; 3],
+}
+
+/// Writes question and records behind the room for a header. Nothing: the long way must answer, and `out` holds nothing
+/// of use.
+pub(crate) fn write(
+    snapshot: &Snapshot,
+    asked: &Asked<'_>,
+    client: Client,
+    opt: Option<&OptReply>,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Option<Written> {
+    let family = match (asked.qtype, asked.qclass) {
+        (TYPE_A, CLASS_IN) => Family::V4,
+        (TYPE_AAAA, CLASS_IN) => Family::V6,
+        _ => return None,
+    };
+    let path = WireName::read(asked.name);
+    let place = snapshot.place(&path)?;
+    out.clear();
+    out.resize(HEADER, 0);
+    out.extend_from_slice(asked.octets);
+    let mut writer = Writer { out, counts: [0; 3] };
+    let (kind, scope) = writer.reply(snapshot, &path, &place, family, client)?;
+    // A client subnet goes back in 8 to 24 octets more than the record has now.
+    let opt = opt.map_or(0, |opt| opt.octets().len() + scope.map_or(0, |_| LARGEST_SUBNET));
+    (writer.out.len() + opt <= limit).then_some(Written {
+        kind,
+        authoritative: kind != Kind::Delegation,
+        scope,
+        counts: writer.counts,
+    })
+}
+
+/// Octets of an option with an IPv6 address of full length (RFC 7871 section 6).
+const LARGEST_SUBNET: usize = 4 + 4 + 16;
+
+struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+    counts: [u16; 3],
+}
+
+/// The sections, as places in the counts.
+#[derive(Clone, Copy)]
+enum Section {
+    Answer,
+    Authority,
+    Additional,
+}
+
+impl Writer<'_> {
+    fn reply(
+        &mut self,
+        snapshot: &Snapshot,
+        path: &WireName,
+        place: &Place<'_>,
+        family: Family,
+        client: Client,
+    ) -> Option<(Kind, Option<u8>)> {
+        if let Some(cut) = place.cut {
+            if snapshot.role(snapshot.me(), cut).is_none() {
+                let apex = self.offset_of(path, place.own);
+                self.nameservers(cut, apex);
+                return Some((Kind::Delegation, None));
+            }
+        } else if place.zone.delegation(path, place.own).is_some() {
+            return None;
+        }
+        // The head of a zone, and its name servers.
+        if place.own == 0 && place.cut.is_some() || snapshot.nameserver(path.label(0)).is_some() {
+            return None;
+        }
+        let stand = snapshot.stand(place, snapshot.content(place, path)?)?;
+        let course = course(snapshot, snapshot.me(), place, stand, client);
+        match course.turn {
+            Turn::Refer { cut, serves } => {
+                let owner = self.alias(&course, cut, self.offset_of(path, place.own));
+                let (apex, target) = owner;
+                let kind = match serves {
+                    None => Kind::Referral,
+                    Some(_) => {
+                        if self.addresses(&course, family, target) == 0 {
+                            return None;
+                        }
+                        Kind::ReferralWithAddresses
+                    }
+                };
+                self.nameservers(cut, apex);
+                Some((kind, Some(0)))
+            }
+            Turn::Answer(direct) => {
+                let kind = if direct == Direct::Unclaimed { Kind::Unclaimed } else { Kind::Direct };
+                (self.addresses(&course, family, QUESTION) > 0).then_some((kind, Some(course.scope)))
+            }
+            Turn::Serve(role) => {
+                (self.addresses(&course, family, QUESTION) > 0).then_some((Kind::of_role(role), Some(course.scope)))
+            }
+            Turn::Delegate => None,
+        }
+    }
+
+    /// Where in the message the part of the asked name begins that has `own` labels before it.
+    fn offset_of(&self, path: &WireName, own: usize) -> u16 {
+        QUESTION + path.slice(0, own).len() as u16
+    }
+
+    /// The CNAME into a cut. Returns where the cut's apex and where the whole target stand.
+    fn alias(&mut self, course: &Course<'_>, cut: &Cut, zone: u16) -> (u16, u16) {
+        self.head(Section::Answer, QUESTION, TYPE_CNAME, REFERRAL_TTL);
+        let before = course.pool.before_octets();
+        let label = cut.label.as_str().as_bytes();
+        self.u16((before.len() + 1 + label.len() + 2) as u16);
+        let target = self.out.len() as u16;
+        self.out.extend_from_slice(before);
+        let apex = self.out.len() as u16;
+        self.out.push(label.len() as u8);
+        self.out.extend_from_slice(label);
+        self.pointer(zone);
+        (apex, target)
+    }
+
+    /// The chosen servers' addresses. Returns how many.
+    fn addresses(&mut self, course: &Course<'_>, family: Family, owner: u16) -> u16 {
+        let before = self.counts[Section::Answer as usize];
+        let ttl = course.pool.service().ttl;
+        course.chosen(family, |address| self.address(Section::Answer, owner, ttl, address));
+        self.counts[Section::Answer as usize] - before
+    }
+
+    /// The name servers of a cut, and their addresses.
+    fn nameservers(&mut self, cut: &Cut, apex: u16) {
+        let mut names = [0; crate::MOST_CUT_NAMESERVERS];
+        for (server, at) in cut.servers.iter().zip(&mut names) {
+            self.head(Section::Authority, apex, TYPE_NS, NAMESERVER_TTL);
+            self.u16((server.label.len() + 2) as u16);
+            *at = self.out.len() as u16;
+            self.out.extend_from_slice(&server.label);
+            self.pointer(apex);
+        }
+        for (server, at) in cut.servers.iter().zip(names) {
+            for address in &server.addresses {
+                self.address(Section::Additional, at, NAMESERVER_TTL, *address);
+            }
+        }
+    }
+
+    fn address(&mut self, section: Section, owner: u16, ttl: u32, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                self.head(section, owner, TYPE_A, ttl);
+                self.u16(4);
+                self.out.extend_from_slice(&address.octets());
+            }
+            IpAddr::V6(address) => {
+                self.head(section, owner, TYPE_AAAA, ttl);
+                self.u16(16);
+                self.out.extend_from_slice(&address.octets());
+            }
+        }
+    }
+
+    /// Owner, type, class and TTL of a record, which is counted.
+    fn head(&mut self, section: Section, owner: u16, rtype: u16, ttl: u32) {
+        self.counts[section as usize] += 1;
+        let mut head = [0; 10];
+        head[..2].copy_from_slice(&(0xc000 | owner).to_be_bytes());
+        head[2..4].copy_from_slice(&rtype.to_be_bytes());
+        head[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+        head[6..].copy_from_slice(&ttl.to_be_bytes());
+        self.out.extend_from_slice(&head);
+    }
+
+    fn u16(&mut self, number: u16) {
+        self.out.extend_from_slice(&number.to_be_bytes());
+    }
+
+    /// A name that goes on elsewhere. Whatever is pointed at stands within the first 1,000 octets: behind it come at most
+    /// a few short records.
+    fn pointer(&mut self, to: u16) {
+        self.u16(0xc000 | to);
+    }
+}
+
+#[cfg(test)]
+mod tests;
