@@ -16,16 +16,19 @@
 //! CNAME means, and resolvers that minimise names (RFC 9156) by asking for NS or A follow it all the same. Where records
 //! stand beside the service no CNAME may, so there the service answers directly.
 
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::decide::{Client, Course, Direct, Turn, course};
 use crate::records::{self, NAMESERVER_TTL};
-use crate::snapshot::{CutRole, Place, Snapshot, Stand};
+use crate::snapshot::{CutRole, Found, Place, Snapshot, Stand};
 use crate::static_names::{Delegation, Holding};
 use crate::steer::Family;
 use crate::wire_name::WireName;
-use crate::zone::{Content, Cut};
+use crate::zone::Cut;
 use crate::{Kind, Label, Node, Question, Reply};
+
+/// Aliases followed in one reply. Resolvers themselves give up after 8 to 16, and each one costs us a walk.
+const MOST_ALIASES: usize = 8;
 
 /// Answers a question as the node whose snapshot it is.
 pub fn answer(snapshot: &Snapshot, question: &Question) -> Reply {
@@ -39,9 +42,54 @@ pub(crate) fn answer_as(snapshot: &Snapshot, who: &Label, question: &Question) -
     if question.qclass != DNSClass::IN || transfer {
         return Reply::refused();
     }
-    match step(snapshot, who, question, &question.name) {
-        Step::Reply(reply) => reply,
-        Step::Alias(link) => Reply::positive(vec![link], Kind::Static),
+    let walk = walk(snapshot, who, question);
+    match walk.end {
+        Some(reply) if walk.aliases.is_empty() => reply,
+        // RFC 6604 section 3: "When an xNAME chain is followed, all but the last query cycle necessarily had no error.
+        // The RCODE in the ultimate DNS response MUST BE set based on the final query cycle leading to that response."
+        // So with its SOA, if it has one (RFC 2308 section 2.1), or with the NS records of a delegation.
+        Some(mut reply) if reply.kind != Kind::Refused => {
+            // RFC 1035 section 4.1.1: AA "corresponds to the name which matches the query name, or the first owner name
+            // in the answer section", and that is ours.
+            reply.authoritative = true;
+            reply.answers.splice(..0, walk.aliases);
+            reply
+        }
+        // Out of our zones, in a loop, or too long: what we can say is that the name is another's alias.
+        _ => Reply::positive(walk.aliases, Kind::Static),
+    }
+}
+
+/// The way of a question.
+pub(crate) struct Walk {
+    /// The static CNAME records that it came through.
+    pub(crate) aliases: Vec<Record>,
+    /// What it came to; nothing: the aliases lead in a circle, or further than we go.
+    pub(crate) end: Option<Reply>,
+}
+
+/// Follows a question to its end.
+pub(crate) fn walk(snapshot: &Snapshot, who: &Label, question: &Question) -> Walk {
+    let mut aliases: Vec<Record> = Vec::new();
+    loop {
+        let name = aliases.last().map_or(Some(&question.name), target);
+        // Names compare without case, as they do here (RFC 4343).
+        let seen = |name: &Name| aliases.iter().any(|alias| alias.name == *name);
+        let Some(name) = name.filter(|name| aliases.len() < MOST_ALIASES && !seen(name)) else {
+            return Walk { aliases, end: None };
+        };
+        match step(snapshot, who, question, name) {
+            Step::Reply(reply) => return Walk { aliases, end: Some(reply) },
+            Step::Alias(alias) => aliases.push(alias),
+        }
+    }
+}
+
+/// What an alias stands for.
+pub(crate) fn target(alias: &Record) -> Option<&Name> {
+    match &alias.data {
+        RData::CNAME(name) => Some(&name.0),
+        _ => None,
     }
 }
 
@@ -105,9 +153,9 @@ impl<'s> Asked<'s, '_> {
         if let Some(node) = self.nameserver(place) {
             return self.addresses_of(node, &cut.soa);
         }
-        match self.snapshot.content(place, self.path) {
+        match self.snapshot.find(place, self.path) {
             None => Reply::nxdomain(&cut.soa),
-            Some(content) => match self.snapshot.stand(place, content) {
+            Some(found) => match self.snapshot.stand(place, found) {
                 Some(stand) => self.addresses(&self.course(place, stand), &cut.soa, Kind::of_role(role)),
                 None => Reply::nodata(&cut.soa),
             },
@@ -119,8 +167,8 @@ impl<'s> Asked<'s, '_> {
         if let Some(delegation) = zone.delegation(self.path, place.own) {
             return Step::Reply(self.delegated(delegation, &zone.soa));
         }
-        match self.snapshot.content(place, self.path) {
-            Some(content) => self.at(place, content),
+        match self.snapshot.find(place, self.path) {
+            Some(found) => self.at(place, found),
             None if place.own == 0 => Step::Reply(self.apex(&zone.soa, &zone.nameservers, &zone.glue)),
             None => Step::Reply(match self.nameserver(place) {
                 Some(node) => self.addresses_of(node, &zone.soa),
@@ -129,11 +177,11 @@ impl<'s> Asked<'s, '_> {
         }
     }
 
-    /// A name of the zone at which something stands.
-    fn at(&self, place: &Place<'s>, content: Content) -> Step {
+    /// A name of the zone at which something stands, or the wildcard that it falls under.
+    fn at(&self, place: &Place<'s>, found: Found) -> Step {
         let zone = place.zone;
-        let holding = zone.holding(content);
-        Step::Reply(match (self.snapshot.stand(place, content), holding) {
+        let holding = zone.holding(found.content);
+        Step::Reply(match (self.snapshot.stand(place, found), holding) {
             // The zone's own records stand at the apex beside all others.
             (_, _) if place.own == 0 && is_head(self.question.qtype) => {
                 self.apex(&zone.soa, &zone.nameservers, &zone.glue)
@@ -192,7 +240,7 @@ impl<'s> Asked<'s, '_> {
 
     fn course(&self, place: &Place<'s>, stand: Stand<'s>) -> Course<'s> {
         let client = Client::new(self.question.source, self.question.subnet);
-        course(self.snapshot, self.who, place, stand, client)
+        course(self.snapshot, self.who, place, self.path, stand, client)
     }
 
     /// The apex of a zone or of a cut.
@@ -228,15 +276,15 @@ impl<'s> Asked<'s, '_> {
     fn service(&self, place: &Place<'s>, stand: Stand<'s>) -> Reply {
         let course = self.course(place, stand);
         match course.turn {
-            Turn::Refer { cut, serves } => self.referral(&course, cut, serves),
+            Turn::Refer { cut, serves } => self.referral(&course, place.own, cut, serves),
             Turn::Answer(Direct::Unclaimed) => self.addresses(&course, &place.zone.soa, Kind::Unclaimed),
             _ => self.addresses(&course, &place.zone.soa, Kind::Direct),
         }
     }
 
     /// A CNAME into a cut, and as much of what stands there as this node may say.
-    fn referral(&self, course: &Course<'s>, cut: &Cut, serves: Option<CutRole>) -> Reply {
-        let Some(target) = course.pool.name_below(&cut.apex) else {
+    fn referral(&self, course: &Course<'s>, own: usize, cut: &Cut, serves: Option<CutRole>) -> Reply {
+        let Some(target) = self.path.name_below(own, &cut.apex) else {
             return self.addresses(course, &cut.soa, Kind::Direct);
         };
         let cname = records::cname(self.name, target.clone());

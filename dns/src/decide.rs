@@ -143,8 +143,8 @@ pub fn decide<'s>(
 ) -> Option<Decision<'s>> {
     let name = WireName::new(name);
     let place = snapshot.place(&name)?;
-    let stand = snapshot.stand(&place, snapshot.content(&place, &name)?)?;
-    let course = course(snapshot, as_node, &place, stand, client.into());
+    let stand = snapshot.stand(&place, snapshot.find(&place, &name)?)?;
+    let course = course(snapshot, as_node, &place, &name, stand, client.into());
     Some(Decision {
         service: stand.pool.service(),
         ranking: course.rank(family),
@@ -159,11 +159,12 @@ pub(crate) fn course<'s>(
     snapshot: &'s Snapshot,
     who: &'s Label,
     place: &Place<'s>,
+    path: &WireName,
     stand: Stand<'s>,
     client: Client,
 ) -> Course<'s> {
     let Some(cut) = place.cut else {
-        return as_dns_b(snapshot, who, place, stand, client);
+        return as_dns_b(snapshot, who, place, path, stand, client);
     };
     Course {
         pool: stand.pool,
@@ -179,6 +180,7 @@ fn as_dns_b<'s>(
     snapshot: &'s Snapshot,
     who: &'s Label,
     place: &Place<'s>,
+    path: &WireName,
     stand: Stand<'s>,
     client: Client,
 ) -> Course<'s> {
@@ -187,7 +189,8 @@ fn as_dns_b<'s>(
         snapshot.claims().best(client.net(), |claim| standing(snapshot, claim).is_some_and(Standing::takes_referrals));
     let cut = claim
         .and_then(|claim| place.zone.cuts.get(claim.node.as_str().as_bytes()))
-        .filter(|cut| !cut.nameservers.is_empty() && pool.fits_below(&cut.apex));
+        // Under a wildcard it is the asked name that stands in the cut, where it falls under the same wildcard again.
+        .filter(|cut| !cut.nameservers.is_empty() && path.fits_below(place.own, &cut.apex));
     let turn = match (claim, cut) {
         (None, _) => Turn::Answer(Direct::Unclaimed),
         (Some(_), _) if client.subnet.is_some() => Turn::Answer(Direct::Subnet),

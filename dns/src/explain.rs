@@ -132,8 +132,8 @@ pub fn explain(
 fn course_of<'s>(snapshot: &'s Snapshot, as_node: &'s Label, name: &Name, from: IpAddr) -> Option<Course<'s>> {
     let path = WireName::new(name);
     let place = snapshot.place(&path)?;
-    let stand = snapshot.stand(&place, snapshot.content(&place, &path)?)?;
-    Some(course(snapshot, as_node, &place, stand, Client::from(from)))
+    let stand = snapshot.stand(&place, snapshot.find(&place, &path)?)?;
+    Some(course(snapshot, as_node, &place, &path, stand, Client::from(from)))
 }
 
 /// The claims that cover the asker, with what became of each.

@@ -116,12 +116,11 @@ impl Writer<'_> {
         if place.own == 0 && place.cut.is_some() || snapshot.nameserver(path.label(0)).is_some() {
             return None;
         }
-        let stand = snapshot.stand(place, snapshot.content(place, path)?)?;
-        let course = course(snapshot, snapshot.me(), place, stand, client);
+        let stand = snapshot.stand(place, snapshot.find(place, path)?)?;
+        let course = course(snapshot, snapshot.me(), place, path, stand, client);
         match course.turn {
             Turn::Refer { cut, serves } => {
-                let owner = self.alias(&course, cut, self.offset_of(path, place.own));
-                let (apex, target) = owner;
+                let (apex, target) = self.alias(path.slice(0, place.own), cut, self.offset_of(path, place.own));
                 let kind = match serves {
                     None => Kind::Referral,
                     Some(_) => {
@@ -151,9 +150,8 @@ impl Writer<'_> {
     }
 
     /// The CNAME into a cut. Returns where the cut's apex and where the whole target stand.
-    fn alias(&mut self, course: &Course<'_>, cut: &Cut, zone: u16) -> (u16, u16) {
+    fn alias(&mut self, before: &[u8], cut: &Cut, zone: u16) -> (u16, u16) {
         self.head(Section::Answer, QUESTION, TYPE_CNAME, REFERRAL_TTL);
-        let before = course.pool.before_octets();
         let label = cut.label.as_str().as_bytes();
         self.u16((before.len() + 1 + label.len() + 2) as u16);
         let target = self.out.len() as u16;

@@ -32,7 +32,7 @@ pub enum Problem {
     ServiceTwice(Name),
     /// A service lies in no mesh zone.
     ServiceOutside(Name),
-    /// A service's name has a wildcard label.
+    /// A service's name has a wildcard label that is not its first.
     Wildcard(Name),
     /// A service has the name of a name server of the mesh.
     ServiceOnNameserver(Name),
@@ -96,7 +96,7 @@ impl fmt::Display for Problem {
                 name = plain(name)
             ),
             Self::Wildcard(name) => {
-                write!(f, "service {name} is left out: wildcard names are not supported", name = plain(name))
+                write!(f, "service {name} is left out: only the first label can be a wildcard", name = plain(name))
             }
             Self::ServiceOnNameserver(name) => write!(
                 f,

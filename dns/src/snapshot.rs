@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use hickory_proto::rr::{Name, RData};
+use hickory_proto::rr::RData;
 
 use crate::claims::Claims;
 use crate::label::NAMESERVER_PREFIX;
 use crate::records::MOST_ADDRESSES;
-use crate::static_names::misfit;
+use crate::static_names::{WHOAMI, misfit};
 use crate::steer::{Pool, Seen};
 use crate::wire_name::WireName;
 use crate::zone::{Content, Cut, ZoneData, node};
@@ -62,6 +62,14 @@ pub(crate) struct Stand<'s> {
     pub(crate) beside: bool,
 }
 
+/// What a name leads to in the tables.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) content: Content,
+    /// Not at the name itself.
+    pub(crate) wild: bool,
+}
+
 impl Snapshot {
     /// Lays out a world. What does not fit together is left out and named in the problems; there is always a snapshot.
     pub fn build(world: World) -> (Self, Vec<Problem>) {
@@ -81,6 +89,7 @@ impl Snapshot {
         let zone_names = this.add_zones(world.zones, &mut problems);
         this.add_services(world.services, &mut problems);
         this.add_records(world.records, &mut problems);
+        this.add_wildcards(&zone_names);
         this.add_cuts(&zone_names, &mut problems);
         this.add_rows(world.rows);
         (this, problems)
@@ -146,17 +155,42 @@ impl Snapshot {
         self.node(label.strip_prefix(NAMESERVER_PREFIX)?)
     }
 
-    /// What stands at a name: in the zone, or in the cut that the name lies in.
-    pub(crate) fn content(&self, place: &Place<'_>, path: &WireName) -> Option<Content> {
-        let content = place.zone.names.get(path.slice(0, place.own))?;
-        (place.cut.is_none() || content.leads).then_some(*content)
+    /// What stands at a name, or at the wildcard that it falls under: in the zone, or in the cut that the name lies in.
+    pub(crate) fn find(&self, place: &Place<'_>, path: &WireName) -> Option<Found> {
+        // In a cut there is only what CNAMEs lead to.
+        let there = |content: &&Content| place.cut.is_none() || content.leads;
+        let zone = place.zone;
+        if let Some(content) = zone.names.get(path.slice(0, place.own)).filter(there) {
+            return Some(Found { content: *content, wild: false });
+        }
+        if zone.wild.is_empty() {
+            return None;
+        }
+        // RFC 4592 section 3.3.1: "The closest encloser is the node in the zone's tree of existing domain names that has
+        // the most labels matching the query name", and "the source of synthesis [is] the descendant of the closest
+        // encloser that has the asterisk label". Nothing else is: a name that exists, even empty, is not gone past.
+        let encloser = (0..=place.own).find(|first| {
+            let key = path.slice(*first, place.own);
+            key.is_empty() || zone.names.get(key).filter(there).is_some() || self.is_our_own(place, path, *first)
+        })?;
+        let source = zone.wild.get(path.slice(encloser, place.own)).filter(there)?;
+        // The name itself is the mesh's own: it is no wildcard's.
+        (encloser > 0).then_some(Found { content: *source, wild: true })
+    }
+
+    /// Is the part of a name from the label `first` on one that the mesh itself has in every zone and cut, or in zones?
+    fn is_our_own(&self, place: &Place<'_>, path: &WireName, first: usize) -> bool {
+        let label = path.label(first);
+        let nameserver = || self.nameserver(label).is_some_and(|node| !node.addresses.is_empty());
+        place.own - first == 1 && (nameserver() || (place.cut.is_none() && label == WHOAMI))
     }
 
     /// The service at a name, if one is there.
-    pub(crate) fn stand<'s>(&'s self, place: &Place<'s>, content: Content) -> Option<Stand<'s>> {
-        let pool = self.pool(content)?;
+    pub(crate) fn stand<'s>(&'s self, place: &Place<'s>, found: Found) -> Option<Stand<'s>> {
+        let pool = self.pool(found.content)?;
         // In a cut there are no static records, and no CNAME for them to be in the way of.
-        Some(Stand { pool, beside: place.cut.is_none() && content.records.is_some() })
+        let beside = place.cut.is_none() && found.content.records.is_some();
+        Some(Stand { pool, beside })
     }
 
     pub(crate) fn claims(&self) -> &Claims {
@@ -206,7 +240,7 @@ impl Snapshot {
                 continue;
             };
             let own = place.own;
-            if (0..own).any(|at| name.label(at) == b"*") {
+            if (1..own).any(|at| name.label(at) == b"*") {
                 problems.push(Problem::Wildcard(service.name));
             } else if own > 0 && name.label(own - 1).starts_with(NAMESERVER_PREFIX.as_bytes()) {
                 problems.push(Problem::ServiceOnNameserver(service.name));
@@ -214,11 +248,10 @@ impl Snapshot {
                 problems.push(Problem::ServiceTwice(service.name));
             } else {
                 let zone = name.suffix(name.labels() - own).to_vec();
-                let before = Name::from_labels(service.name.iter().take(own)).unwrap_or_default();
                 if let Some(zone) = self.zones.get_mut(zone.as_slice()) {
                     zone.add_service(&name, self.pools.len());
                 }
-                self.pools.push(Pool::new(service, before, problems));
+                self.pools.push(Pool::new(service, problems));
             }
         }
     }
@@ -246,6 +279,14 @@ impl Snapshot {
         for (zone, sets) in by_zone {
             if let Some(zone) = self.zones.get_mut(&zone) {
                 zone.add_records(sets, problems);
+            }
+        }
+    }
+
+    fn add_wildcards(&mut self, zone_names: &[WireName]) {
+        for name in zone_names {
+            if let Some(zone) = self.zones.get_mut(name.all()) {
+                zone.add_wildcards();
             }
         }
     }

@@ -25,7 +25,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use ipnet::IpNet;
 
 use crate::label::LONGEST_LABEL;
@@ -83,9 +83,6 @@ pub struct Seen {
 /// A service with what every node saw of its servers.
 pub(crate) struct Pool {
     service: Service,
-    /// The part of the name before the zone's apex, relative.
-    before: Name,
-    before_octets: Box<[u8]>,
     /// What each server brings into the rendezvous hash: a hash of service and server.
     keys: Vec<u64>,
     /// By node.
@@ -215,7 +212,7 @@ impl<'s> Ranking<'s> {
 }
 
 impl Pool {
-    pub(crate) fn new(mut service: Service, before: Name, problems: &mut Vec<Problem>) -> Self {
+    pub(crate) fn new(mut service: Service, problems: &mut Vec<Problem>) -> Self {
         let mut ids: Vec<String> = Vec::new();
         service.servers.retain(|server| {
             let twice = ids.contains(&server.id);
@@ -234,28 +231,11 @@ impl Pool {
         }
         let name = WireName::new(&service.name);
         let keys = service.servers.iter().map(|server| server_key(name.all(), &server.id)).collect();
-        let before_octets = WireName::new(&before).all().into();
-        Self { service, before, before_octets, keys, views: HashMap::default(), unseen: View::default() }
+        Self { service, keys, views: HashMap::default(), unseen: View::default() }
     }
 
     pub(crate) fn service(&self) -> &Service {
         &self.service
-    }
-
-    /// The part of the name before the zone's apex, in wire form without the root.
-    pub(crate) fn before_octets(&self) -> &[u8] {
-        &self.before_octets
-    }
-
-    /// Is the service's name in a cut short enough to be one?
-    pub(crate) fn fits_below(&self, cut: &Name) -> bool {
-        // Both lengths count the root that only the cut's keeps.
-        self.before.len() + cut.len() - 1 <= LONGEST_NAME
-    }
-
-    /// The service's name in a cut; nothing if it would be too long.
-    pub(crate) fn name_below(&self, cut: &Name) -> Option<Name> {
-        self.before.clone().append_domain(cut).ok()
     }
 
     /// Notes what a node saw of a server. A server that the service does not have is ignored.

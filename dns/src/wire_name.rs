@@ -85,6 +85,18 @@ impl WireName {
         self.slice(index, index + 1).get(1..).unwrap_or(&[])
     }
 
+    /// Are the first `own` labels in front of another name short enough to be a name?
+    pub(crate) fn fits_below(&self, own: usize, parent: &Name) -> bool {
+        // The parent's length does not count the root.
+        self.slice(0, own).len() + parent.len() < LONGEST
+    }
+
+    /// The first `own` labels, in lower case, in front of another name; nothing if that would be too long.
+    pub(crate) fn name_below(&self, own: usize, parent: &Name) -> Option<Name> {
+        let before = Name::from_labels((0..own).map(|at| self.label(at))).ok()?;
+        before.append_domain(parent).ok()
+    }
+
     /// The whole name.
     pub(crate) fn all(&self) -> &[u8] {
         self.slice(0, self.labels)

@@ -13,7 +13,7 @@
 //! by the part in front of the apex. **Invariant:** a cut exists only where no service, no record and no mesh zone has
 //! its name; the catalogue is the operators' word, a node name is not.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use hickory_proto::rr::{Name, RData, Record};
@@ -33,6 +33,8 @@ pub(crate) struct ZoneData {
     pub(crate) glue: Vec<Record>,
     /// What stands at the names of the zone, and in each cut, by the labels in front of its apex.
     pub(crate) names: HashMap<Box<[u8]>, Content>,
+    /// What stands at `*` below a name, by the labels of that name in front of the apex (RFC 4592).
+    pub(crate) wild: HashMap<Box<[u8]>, Content>,
     /// The static records, by [`Content::records`].
     pub(crate) holdings: Vec<Holding>,
     /// The child zones that are not the mesh's, by the labels in front of the apex.
@@ -108,6 +110,7 @@ impl ZoneData {
             nameservers,
             glue,
             names: HashMap::new(),
+            wild: HashMap::new(),
             holdings: Vec::new(),
             delegations: HashMap::new(),
             cuts: HashMap::new(),
@@ -129,6 +132,13 @@ impl ZoneData {
         for first in 1..own {
             self.names.entry(name.slice(first, own).into()).or_default().leads |= leads;
         }
+    }
+
+    /// Notes what stands at the wildcards, once all names are in.
+    pub(crate) fn add_wildcards(&mut self) {
+        let names: BTreeMap<&[u8], &Content> = self.names.iter().map(|(key, content)| (&**key, content)).collect();
+        let wild = names.into_iter().filter_map(|(key, content)| Some((key.strip_prefix(b"\x01*")?.into(), *content)));
+        self.wild = wild.collect();
     }
 
     /// Makes the cut of each label, but for those whose name is taken. `zones_below` are mesh zones below this one.

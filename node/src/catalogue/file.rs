@@ -173,7 +173,7 @@ fn place(host: &Name, mode: Option<Mode>, zones: &BTreeMap<Name, Zone>) -> Resul
         return Err("\"whoami\" directly below a zone is kept for finding resolvers; choose another name".into());
     }
     // `ns-` directly below the zone names its servers; as the one label before a cut it names those of the cut.
-    if top.starts_with("ns-") && host.num_labels() == apex.num_labels() + 1 {
+    if top.starts_with("ns-") && host.iter().count() == apex.iter().count() + 1 {
         return Err("\"ns-\" directly below a zone begins the names of name servers; choose another name".into());
     }
     if zone.nameservers.iter().any(|node| node.as_str() == top) {
@@ -238,7 +238,11 @@ fn tcp(section: &Section<'_>) -> Option<ProbeKind> {
 
 fn http(section: &Section<'_>, host: Option<&Name>) -> Option<ProbeKind> {
     let path = optional(section.get("path"), "/".to_owned(), |item| item.text(http_path));
-    let default_host = host.map(name::text).unwrap_or_default();
+    let wild = host.is_some_and(Name::is_wildcard);
+    let default_host = host.filter(|_| !wild).map(name::text).unwrap_or_default();
+    if wild {
+        section.require("host", "a wildcard is the name of no host; write which one to ask for");
+    }
     let host = optional(section.get("host"), default_host, |item| item.text(http_host));
     let expect = optional(section.get("expect"), DEFAULT_EXPECT, |item| {
         let list = item.is_list().then(|| item.list());

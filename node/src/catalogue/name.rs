@@ -34,10 +34,12 @@ pub(super) fn mnemonic(rtype: u16) -> String {
 /// The label directly below `zone` in `name`: `fra` for `www.fra.lb.example.com` below `lb.example.com`.
 /// `None` if the name is the zone's apex or not in the zone.
 pub fn below(name: &Name, zone: &Name) -> Option<String> {
-    if !zone.zone_of(name) || name.num_labels() == zone.num_labels() {
+    // Counted by hand: `num_labels` leaves a wildcard out.
+    let (labels, own) = (name.iter().count(), zone.iter().count());
+    if !zone.zone_of(name) || labels == own {
         return None;
     }
-    let at = usize::from(name.num_labels() - zone.num_labels()) - 1;
+    let at = labels - own - 1;
     name.iter().nth(at).map(|label| String::from_utf8_lossy(label).into_owned())
 }
 
@@ -50,9 +52,11 @@ pub(super) fn zone(text: &str) -> Result<Name, String> {
     Ok(name)
 }
 
-/// A service's name.
+/// A service's name: a host name, whose first label may be `*` (RFC 4592): then it is that of every name that falls under it.
 pub(super) fn service(text: &str) -> Result<Name, String> {
-    host_name(text, LONGEST_SERVICE)
+    let (wild, host) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
+    let name = host_name(host, LONGEST_SERVICE)?;
+    if wild { name.prepend_label("*").map_err(|e| e.to_string()) } else { Ok(name) }
 }
 
 /// The name of static records: any that its own text spells, `*` and underscores included.
