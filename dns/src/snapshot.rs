@@ -89,7 +89,6 @@ impl Snapshot {
         let zone_names = this.add_zones(world.zones, &mut problems);
         this.add_services(world.services, &mut problems);
         this.add_records(world.records, &mut problems);
-        this.add_wildcards(&zone_names);
         this.add_cuts(&zone_names, &mut problems);
         this.add_rows(world.rows);
         (this, problems)
@@ -279,14 +278,6 @@ impl Snapshot {
         for (zone, sets) in by_zone {
             if let Some(zone) = self.zones.get_mut(&zone) {
                 zone.add_records(sets, problems);
-            }
-        }
-    }
-
-    fn add_wildcards(&mut self, zone_names: &[WireName]) {
-        for name in zone_names {
-            if let Some(zone) = self.zones.get_mut(name.all()) {
-                zone.add_wildcards();
             }
         }
     }

@@ -139,7 +139,7 @@ impl ZoneData {
             let signers = take(RecordType::DS).unwrap_or_default();
             let Some(apex) = nameservers.first().map(|record| record.name.clone()) else { continue };
             self.add_between(&path, false);
-            self.names.entry(key.clone()).or_default();
+            self.edit(&key, |_| {});
             self.delegations.insert(key, Delegation { apex, nameservers, signers, glue: Vec::new() });
         }
         for (key, draft) in drafts.iter_mut() {
@@ -193,8 +193,8 @@ impl ZoneData {
             }
         }
         self.add_between(&draft.path, false);
-        let content = self.names.entry(key.clone()).or_default();
-        content.records = Some(self.holdings.len());
+        let at = self.holdings.len();
+        self.edit(&key, |content| content.records = Some(at));
         self.holdings.push(Holding(held));
     }
 

@@ -13,7 +13,7 @@
 //! by the part in front of the apex. **Invariant:** a cut exists only where no service, no record and no mesh zone has
 //! its name; the catalogue is the operators' word, a node name is not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use hickory_proto::rr::{Name, RData, Record};
@@ -120,9 +120,10 @@ impl ZoneData {
     /// Puts a service at its place, with the empty names between it and the apex.
     pub(crate) fn add_service(&mut self, name: &WireName, service: usize) {
         let own = name.labels() - self.depth;
-        let content = self.names.entry(name.slice(0, own).into()).or_default();
-        content.service = Some(service);
-        content.leads = true;
+        self.edit(name.slice(0, own), |content| {
+            content.service = Some(service);
+            content.leads = true;
+        });
         self.add_between(name, true);
     }
 
@@ -130,15 +131,17 @@ impl ZoneData {
     pub(crate) fn add_between(&mut self, name: &WireName, leads: bool) {
         let own = name.labels() - self.depth;
         for first in 1..own {
-            self.names.entry(name.slice(first, own).into()).or_default().leads |= leads;
+            self.edit(name.slice(first, own), |content| content.leads |= leads);
         }
     }
 
-    /// Notes what stands at the wildcards, once all names are in.
-    pub(crate) fn add_wildcards(&mut self) {
-        let names: BTreeMap<&[u8], &Content> = self.names.iter().map(|(key, content)| (&**key, content)).collect();
-        let wild = names.into_iter().filter_map(|(key, content)| Some((key.strip_prefix(b"\x01*")?.into(), *content)));
-        self.wild = wild.collect();
+    /// Changes what stands at a name, and at the wildcard if it is one.
+    pub(crate) fn edit(&mut self, key: &[u8], change: impl FnOnce(&mut Content)) {
+        let content = self.names.entry(key.into()).or_default();
+        change(content);
+        if let Some(parent) = key.strip_prefix(b"\x01*") {
+            self.wild.insert(parent.into(), *content);
+        }
     }
 
     /// Makes the cut of each label, but for those whose name is taken. `zones_below` are mesh zones below this one.
