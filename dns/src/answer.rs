@@ -21,11 +21,11 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use crate::decide::{Client, Course, Direct, Turn, course};
 use crate::records::{self, NAMESERVER_TTL};
 use crate::snapshot::{CutRole, Found, Place, Snapshot, Stand};
-use crate::static_names::{Delegation, Holding};
+use crate::static_names::{Delegation, Holding, WHOAMI};
 use crate::steer::Family;
 use crate::wire_name::WireName;
 use crate::zone::Cut;
-use crate::{Kind, Label, Node, Question, Reply};
+use crate::{Kind, Label, Node, Question, Reply, whoami};
 
 /// Aliases followed in one reply. Resolvers themselves give up after 8 to 16, and each one costs us a walk.
 const MOST_ALIASES: usize = 8;
@@ -164,6 +164,9 @@ impl<'s> Asked<'s, '_> {
 
     fn in_zone(&self, place: &Place<'s>) -> Step {
         let zone = place.zone;
+        if place.own > 0 && self.path.label(place.own - 1) == WHOAMI {
+            return Step::Reply(whoami::reply(self.who, self.question, self.name, &zone.soa));
+        }
         if let Some(delegation) = zone.delegation(self.path, place.own) {
             return Step::Reply(self.delegated(delegation, &zone.soa));
         }

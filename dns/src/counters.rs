@@ -22,6 +22,7 @@ pub struct Counters {
     delegations: AtomicU64,
     zone_answers: AtomicU64,
     static_answers: AtomicU64,
+    whoami_answers: AtomicU64,
     negative: AtomicU64,
     refused: AtomicU64,
     errors: AtomicU64,
@@ -55,6 +56,8 @@ pub struct Counts {
     pub zone_answers: u64,
     /// Records that the operators wrote, and aliases that lead out of the mesh's zones.
     pub static_answers: u64,
+    /// What resolvers asked about themselves.
+    pub whoami_answers: u64,
     /// NXDOMAIN and NODATA.
     pub negative: u64,
     /// Outside of our zones, or a transfer.
@@ -90,6 +93,7 @@ impl Counters {
             delegations: read(&self.delegations),
             zone_answers: read(&self.zone_answers),
             static_answers: read(&self.static_answers),
+            whoami_answers: read(&self.whoami_answers),
             negative: read(&self.negative),
             refused: read(&self.refused),
             errors: read(&self.errors),
@@ -113,6 +117,7 @@ impl Counters {
             Kind::Delegation => &self.delegations,
             Kind::Zone => &self.zone_answers,
             Kind::Static => &self.static_answers,
+            Kind::Whoami => &self.whoami_answers,
             Kind::Negative => &self.negative,
             Kind::Refused => &self.refused,
         });

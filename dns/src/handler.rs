@@ -24,7 +24,7 @@ use crate::cookie::{Cookies, Shown};
 use crate::edns::{self, OptReply};
 use crate::query::{self, Asked, Fault, Opt, Query};
 use crate::response::{self, Response};
-use crate::{Client, Counters, Kind, Question, Snapshot, answer, fast};
+use crate::{Client, Counters, Kind, Question, Snapshot, Transport, answer, fast};
 
 /// QUERY: the only opcode that there is an answer for.
 const OPCODE_QUERY: u8 = 0;
@@ -49,15 +49,6 @@ pub struct Arrival {
     pub transport: Transport,
     /// The time since 1970, as the shell's clock has it.
     pub at: Duration,
-}
-
-/// How a packet came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// By UDP: replies are short, and whoever sent it may not be where it says.
-    Udp,
-    /// By TCP, or what runs over it.
-    Tcp,
 }
 
 impl Arrival {
@@ -281,6 +272,8 @@ fn question(query: &Query<'_>, asked: &Asked<'_>, arrival: Arrival) -> Result<Qu
         qtype: RecordType::from(asked.qtype),
         qclass: DNSClass::from(asked.qclass),
         source: arrival.source.ip(),
+        port: arrival.source.port(),
+        transport: arrival.transport,
         subnet: query.opt().and_then(|opt| opt.subnet).and_then(|subnet| subnet.net),
     })
 }

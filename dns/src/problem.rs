@@ -36,6 +36,8 @@ pub enum Problem {
     Wildcard(Name),
     /// A service has the name of a name server of the mesh.
     ServiceOnNameserver(Name),
+    /// A service has the name at which resolvers learn who they are.
+    ServiceOnWhoami(Name),
     /// A service has no servers.
     ServiceEmpty(Name),
     /// Two servers of one service share an id.
@@ -101,6 +103,11 @@ impl fmt::Display for Problem {
             Self::ServiceOnNameserver(name) => write!(
                 f,
                 "service {name} is left out: names that begin with \"ns-\" directly in a zone belong to the mesh's name servers",
+                name = plain(name)
+            ),
+            Self::ServiceOnWhoami(name) => write!(
+                f,
+                "service {name} is left out: \"whoami\" directly in a zone tells resolvers who they are",
                 name = plain(name)
             ),
             Self::ServiceEmpty(name) => {

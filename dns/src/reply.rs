@@ -19,14 +19,36 @@ pub struct Question {
     pub qclass: DNSClass,
     /// Who asks.
     pub source: IpAddr,
+    /// From which port.
+    pub port: u16,
+    /// By which transport.
+    pub transport: Transport,
     /// The client's subnet, if the resolver sent one (RFC 7871).
     pub subnet: Option<IpNet>,
 }
 
 impl Question {
-    /// A question of class IN without a client subnet.
+    /// A question of class IN by UDP, from no port in particular and without a client subnet.
     pub fn new(name: Name, qtype: RecordType, source: IpAddr) -> Self {
-        Self { name, qtype, qclass: DNSClass::IN, source, subnet: None }
+        Self { name, qtype, qclass: DNSClass::IN, source, port: 0, transport: Transport::Udp, subnet: None }
+    }
+}
+
+/// What carried a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A datagram.
+    Udp,
+    /// A connection.
+    Tcp,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        })
     }
 }
 
@@ -73,6 +95,8 @@ pub enum Kind {
     Zone,
     /// Records that the operators wrote.
     Static,
+    /// What a resolver asks about itself.
+    Whoami,
     /// NXDOMAIN or NODATA.
     Negative,
     /// Not ours, or not given.

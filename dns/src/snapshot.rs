@@ -243,6 +243,8 @@ impl Snapshot {
                 problems.push(Problem::Wildcard(service.name));
             } else if own > 0 && name.label(own - 1).starts_with(NAMESERVER_PREFIX.as_bytes()) {
                 problems.push(Problem::ServiceOnNameserver(service.name));
+            } else if own > 0 && name.label(own - 1) == WHOAMI {
+                problems.push(Problem::ServiceOnWhoami(service.name));
             } else if place.zone.names.get(name.slice(0, own)).is_some_and(|held| held.service.is_some()) {
                 problems.push(Problem::ServiceTwice(service.name));
             } else {

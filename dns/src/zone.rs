@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::{Name, RData, Record};
 
 use crate::records::{self, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL};
-use crate::static_names::{Delegation, Holding};
+use crate::static_names::{Delegation, Holding, WHOAMI};
 use crate::wire_name::WireName;
 use crate::{Label, Node, Problem, Zone};
 
@@ -158,7 +158,7 @@ impl ZoneData {
             let Ok(apex) = self.apex.prepend_label(label.as_str()) else { continue };
             let key = WireName::new(&apex);
             let below = zones_below.iter().any(|zone| zone.suffix(self.depth + 1) == key.all());
-            if below || self.names.contains_key(key.slice(0, 1)) {
+            if below || self.names.contains_key(key.slice(0, 1)) || key.label(0) == WHOAMI {
                 problems.push(Problem::CutTaken(apex));
                 continue;
             }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! > query NAME TYPE from ADDRESS [at NODE] [class CLASS] [edns SIZE] [version N] [do] [ecs PREFIX] [nsid]
-//!         [option CODE HEX] [opcode N] [flags FLAG,FLAG] [tcp] [rd]
+//!         [option CODE HEX] [opcode N] [flags FLAG,FLAG] [tcp] [rd] [port N]
 //! > packet [tcp] OCTETS
 //! > explain NAME TYPE from ADDRESS [at NODE]
 //! > problems
@@ -35,7 +35,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload};
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
 use nigh_dns::{Arrival, Counters, Handler, Label, Snapshot, Transport, explain};
 use world_text::WorldText;
@@ -216,6 +216,7 @@ impl Asked {
                 }
                 "tcp" => asked.transport = Transport::Tcp,
                 "rd" => asked.flags[0] |= 0x01,
+                "port" => asked.from.set_port(word()?.parse().map_err(text)?),
                 other => return Err(format!("cannot ask with {other:?}")),
             }
         }
@@ -310,7 +311,13 @@ fn written(packet: &[u8]) -> Result<String, String> {
 }
 
 fn line(record: &Record) -> String {
-    format!("{} {} {} {}", record.name.to_ascii(), record.ttl, record.record_type(), record.data)
+    let data = match &record.data {
+        RData::TXT(txt) if txt.txt_data.len() > 1 => {
+            txt.txt_data.iter().map(|string| String::from_utf8_lossy(string)).collect::<Vec<_>>().join(" ")
+        }
+        data => data.to_string(),
+    };
+    format!("{} {} {} {data}", record.name.to_ascii(), record.ttl, record.record_type())
 }
 
 fn type_of(word: &str) -> Result<RecordType, String> {
