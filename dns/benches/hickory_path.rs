@@ -214,6 +214,8 @@ fn snapshot() -> Snapshot {
             ttl: 20,
             answers: 1,
             spread: Duration::ZERO,
+            https: None,
+            svcb: None,
             servers: servers.collect(),
         });
     }

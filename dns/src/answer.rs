@@ -16,6 +16,8 @@
 //! CNAME means, and resolvers that minimise names (RFC 9156) by asking for NS or A follow it all the same. Where records
 //! stand beside the service no CNAME may, so there the service answers directly.
 
+use std::net::IpAddr;
+
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::decide::{Client, Course, Direct, Turn, course};
@@ -25,7 +27,7 @@ use crate::static_names::{Delegation, Holding, WHOAMI};
 use crate::steer::Family;
 use crate::wire_name::WireName;
 use crate::zone::Cut;
-use crate::{Kind, Label, Node, Question, Reply, whoami};
+use crate::{Kind, Label, Node, Question, Reply, binding, whoami};
 
 /// Aliases followed in one reply. Resolvers themselves give up after 8 to 16, and each one costs us a walk.
 const MOST_ALIASES: usize = 8;
@@ -156,7 +158,7 @@ impl<'s> Asked<'s, '_> {
         match self.snapshot.find(place, self.path) {
             None => Reply::nxdomain(&cut.soa),
             Some(found) => match self.snapshot.stand(place, found) {
-                Some(stand) => self.addresses(&self.course(place, stand), &cut.soa, Kind::of_role(role)),
+                Some(stand) => self.steered(&self.course(place, stand), &cut.soa, Kind::of_role(role)),
                 None => Reply::nodata(&cut.soa),
             },
         }
@@ -190,7 +192,7 @@ impl<'s> Asked<'s, '_> {
                 self.apex(&zone.soa, &zone.nameservers, &zone.glue)
             }
             (Some(stand), None) => self.service(place, stand),
-            (Some(stand), Some(_)) if Family::of_type(self.question.qtype).is_some() => self.service(place, stand),
+            (Some(stand), Some(_)) if stand.pool.has(self.question.qtype) => self.service(place, stand),
             (None, Some(holding)) if holding.alias().is_some() => return self.alias(holding),
             (_, Some(holding)) => self.held(holding, &zone.soa),
             (None, None) => Reply::nodata(&zone.soa),
@@ -280,15 +282,15 @@ impl<'s> Asked<'s, '_> {
         let course = self.course(place, stand);
         match course.turn {
             Turn::Refer { cut, serves } => self.referral(&course, place.own, cut, serves),
-            Turn::Answer(Direct::Unclaimed) => self.addresses(&course, &place.zone.soa, Kind::Unclaimed),
-            _ => self.addresses(&course, &place.zone.soa, Kind::Direct),
+            Turn::Answer(Direct::Unclaimed) => self.steered(&course, &place.zone.soa, Kind::Unclaimed),
+            _ => self.steered(&course, &place.zone.soa, Kind::Direct),
         }
     }
 
     /// A CNAME into a cut, and as much of what stands there as this node may say.
     fn referral(&self, course: &Course<'s>, own: usize, cut: &Cut, serves: Option<CutRole>) -> Reply {
         let Some(target) = self.path.name_below(own, &cut.apex) else {
-            return self.addresses(course, &cut.soa, Kind::Direct);
+            return self.steered(course, &cut.soa, Kind::Direct);
         };
         let cname = records::cname(self.name, target.clone());
         let mut reply = Reply {
@@ -302,37 +304,51 @@ impl<'s> Asked<'s, '_> {
             reply.additionals.clear();
         } else if serves.is_some() {
             reply.kind = Kind::ReferralWithAddresses;
-            let addresses = self.chosen(course, &target);
-            if addresses.is_empty() {
+            let chosen = self.chosen(course, &target);
+            if chosen.answers.is_empty() {
                 reply.authorities = vec![cut.soa.clone()];
                 reply.additionals.clear();
             }
-            reply.answers.extend(addresses);
+            reply.answers.extend(chosen.answers);
+            reply.additionals.extend(chosen.additionals);
         }
         reply
     }
 
-    /// The addresses of a service, or NODATA.
-    fn addresses(&self, course: &Course<'s>, soa: &Record, kind: Kind) -> Reply {
+    /// What a service has of the asked type, or NODATA.
+    fn steered(&self, course: &Course<'s>, soa: &Record, kind: Kind) -> Reply {
         if self.question.qtype == RecordType::ANY {
             return Reply::positive(vec![records::any_is_minimal(self.name)], Kind::Zone);
         }
-        let answers = self.chosen(course, self.name);
-        if answers.is_empty() {
+        let chosen = self.chosen(course, self.name);
+        if chosen.answers.is_empty() {
             return Reply::nodata(soa);
         }
-        Reply { scope: Some(course.scope), ..Reply::positive(answers, kind) }
+        let reply = Reply::positive(chosen.answers, kind);
+        Reply { scope: Some(course.scope), additionals: chosen.additionals, ..reply }
     }
 
-    /// The addresses of the chosen servers as records.
-    fn chosen(&self, course: &Course<'s>, owner: &Name) -> Vec<Record> {
-        let Some(family) = Family::of_type(self.question.qtype) else {
-            return Vec::new();
+    /// The records of the chosen servers.
+    fn chosen(&self, course: &Course<'s>, owner: &Name) -> Chosen {
+        let service = course.pool.service();
+        let records = |addresses: &[IpAddr]| -> Vec<Record> {
+            addresses.iter().map(|address| records::address(owner, service.ttl, *address)).collect()
         };
-        let ttl = course.pool.service().ttl;
-        let mut answers = Vec::new();
-        course.chosen(family, |address| answers.push(records::address(owner, ttl, address)));
-        answers
+        let qtype = self.question.qtype;
+        if let Some(family) = Family::of_type(qtype) {
+            return Chosen { answers: records(&addresses(course, family)), additionals: Vec::new() };
+        }
+        let Some(params) = binding::params(service, qtype) else {
+            return Chosen { answers: Vec::new(), additionals: Vec::new() };
+        };
+        let mut hints = addresses(course, Family::V4);
+        hints.extend(addresses(course, Family::V6));
+        // RFC 9460 section 4.1: "When replying to an SVCB query, authoritative DNS servers SHOULD return A, AAAA, and SVCB
+        // records in the Additional Section for any TargetNames that are in the zone."
+        Chosen {
+            answers: vec![binding::record(owner, service.ttl, qtype, params, &hints)],
+            additionals: records(&hints),
+        }
     }
 
     /// A record of the asked name: its owner is written as it was asked.
@@ -341,6 +357,19 @@ impl<'s> Asked<'s, '_> {
         record.name = self.name.clone();
         record
     }
+}
+
+/// What the chosen servers put into a reply.
+struct Chosen {
+    answers: Vec<Record>,
+    additionals: Vec<Record>,
+}
+
+/// The addresses of the chosen servers, each once (RFC 2181 section 5).
+fn addresses(course: &Course<'_>, family: Family) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    course.chosen(family, |address| addresses.push(address));
+    addresses
 }
 
 /// Types that a zone itself has at its apex, and what a question for ANY gets there.

@@ -16,6 +16,7 @@
 //! randomness, no I/O.
 
 mod answer;
+mod binding;
 mod carried;
 mod claims;
 mod cookie;
@@ -58,4 +59,4 @@ pub use reply::{Kind, Question, Reply, Transport};
 pub use serve::{Front, serve};
 pub use snapshot::{CutRole, Snapshot};
 pub use steer::{Family, Ranked, Ranking, Reason, Seen};
-pub use world::{Claim, Mode, Node, Row, RowState, RrSet, Server, Service, Standing, World, Zone};
+pub use world::{Claim, Mode, Node, Row, RowState, RrSet, Server, Service, Standing, SvcParams, World, Zone};

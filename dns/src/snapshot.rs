@@ -279,7 +279,7 @@ impl Snapshot {
         }
         for (zone, sets) in by_zone {
             if let Some(zone) = self.zones.get_mut(&zone) {
-                zone.add_records(sets, problems);
+                zone.add_records(sets, &self.pools, problems);
             }
         }
     }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::label::NAMESERVER_PREFIX;
+use crate::steer::Pool;
 use crate::wire_name::WireName;
 use crate::zone::{Content, ZoneData};
 use crate::{Problem, RrSet};
@@ -89,7 +90,7 @@ pub(crate) fn misfit(path: &WireName, own: usize, rtype: RecordType) -> Option<&
 
 impl ZoneData {
     /// Lays out the RRsets of this zone; services are in already, cuts are not. Each set fits its place by itself.
-    pub(crate) fn add_records(&mut self, sets: Vec<(WireName, RrSet)>, problems: &mut Vec<Problem>) {
+    pub(crate) fn add_records(&mut self, sets: Vec<(WireName, RrSet)>, pools: &[Pool], problems: &mut Vec<Problem>) {
         let mut drafts = Drafts::new();
         for (path, set) in sets {
             let key = path.slice(0, path.labels() - self.depth).into();
@@ -103,7 +104,7 @@ impl ZoneData {
         let mut glue = BTreeMap::new();
         self.add_delegations(&mut drafts, &mut glue, problems);
         for (key, draft) in drafts {
-            self.add_name(key, draft, &mut glue, problems);
+            self.add_name(key, draft, pools, &mut glue, problems);
         }
         self.add_glue(&glue, problems);
     }
@@ -164,18 +165,21 @@ impl ZoneData {
         &mut self,
         key: Box<[u8]>,
         draft: Draft,
+        pools: &[Pool],
         glue: &mut BTreeMap<Box<[u8]>, Vec<Record>>,
         problems: &mut Vec<Problem>,
     ) {
-        let service = self.names.get(&key).is_some_and(|content| content.service.is_some());
-        let others = service || draft.sets.len() > 1;
+        let service = self.names.get(&key).and_then(|content| pools.get(content.service?));
+        let others = service.is_some() || draft.sets.len() > 1;
         let mut held = Vec::with_capacity(draft.sets.len());
         for set in draft.sets.into_values() {
             let clash = match set.rtype {
                 // RFC 1034 section 3.6.2.
                 RecordType::CNAME if others => Some("no CNAME may stand beside a service or other records"),
                 RecordType::CNAME if set.data.len() > 1 => Some("a name has one CNAME record at most"),
-                RecordType::A | RecordType::AAAA if service => Some("a service is there, which has addresses itself"),
+                rtype if service.is_some_and(|pool| pool.has(rtype)) => {
+                    Some("a service is there, which has such records itself")
+                }
                 RecordType::DS => Some("DS records stand beside NS records"),
                 _ => None,
             };

@@ -28,6 +28,7 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 use ipnet::IpNet;
 
+use crate::binding::{ordered, params};
 use crate::label::LONGEST_LABEL;
 use crate::wire_name::WireName;
 use crate::{Label, Problem, RowState, Server, Service};
@@ -223,6 +224,8 @@ impl Pool {
             }
             !twice
         });
+        service.https = service.https.map(ordered);
+        service.svcb = service.svcb.map(ordered);
         if service.servers.is_empty() {
             problems.push(Problem::ServiceEmpty(service.name.clone()));
         }
@@ -236,6 +239,11 @@ impl Pool {
 
     pub(crate) fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// Does the service itself have records of this type, whatever is chosen for them?
+    pub(crate) fn has(&self, rtype: RecordType) -> bool {
+        Family::of_type(rtype).is_some() || params(&self.service, rtype).is_some()
     }
 
     /// Notes what a node saw of a server. A server that the service does not have is ignored.

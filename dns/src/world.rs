@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -164,9 +165,16 @@ pub struct Service {
     pub answers: u8,
     /// Servers within this of the best share the clients by weight.
     pub spread: Duration,
+    /// What an HTTPS record says beside the addresses (RFC 9460); nothing: there is no HTTPS record.
+    pub https: Option<SvcParams>,
+    /// What an SVCB record says; nothing: there is none.
+    pub svcb: Option<SvcParams>,
     /// The pool.
     pub servers: Vec<Server>,
 }
+
+/// Parameters of HTTPS and SVCB records, in any order; address hints are left out, because servers are steered.
+pub type SvcParams = Vec<(SvcParamKey, SvcParamValue)>;
 
 /// The records of one name and type (an RRset, RFC 2181 section 5) that the operators wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]

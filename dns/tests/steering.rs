@@ -51,6 +51,8 @@ fn snapshot(servers: &[Seen], answers: u8, spread: u64) -> Snapshot {
         ttl: 20,
         answers,
         spread: Duration::from_millis(spread),
+        https: None,
+        svcb: None,
         servers: servers
             .clone()
             .map(|(at, seen)| Server { id: format!("s{at:02}"), address: address(at, seen.v6), weight: seen.weight })

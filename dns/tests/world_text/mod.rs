@@ -8,6 +8,7 @@
 //! linger ams                                cut that `me` still answers for
 //! claim 203.0.113.0/24 fra 10
 //! service www.lb.example.com [answer] [ttl=20] [answers=1] [spread=5]     spread in milliseconds
+//!         [https [alpn=h2,h3] [port=8443] ...] [svcb ...]    what HTTPS and SVCB records say beside the addresses
 //! server fra-1 192.0.2.1 [weight=1]         of the service above
 //! record mail.lb.example.com 300 MX 10 mx.example.net.     static records; of one name, type and TTL: one RRset
 //! row fra www.lb.example.com fra-1 up 1.2 [loss=0.1] [at=99] [why ...]    round-trip time in milliseconds, or -
@@ -19,7 +20,8 @@ use std::time::Duration;
 use hickory_proto::rr::rdata::{NULL, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 use nigh_dns::{
-    Claim, Label, Mode, Node, Problem, Row, RowState, RrSet, Server, Service, Snapshot, Standing, World, Zone,
+    Claim, Label, Mode, Node, Problem, Row, RowState, RrSet, Server, Service, Snapshot, Standing, SvcParams, World,
+    Zone,
 };
 
 /// A world that is read line by line.
@@ -83,6 +85,8 @@ impl WorldText {
                 ttl: option(options, "ttl=")?.unwrap_or(20),
                 answers: option(options, "answers=")?.unwrap_or(1),
                 spread: Duration::from_millis(option(options, "spread=")?.unwrap_or(0)),
+                https: params(RecordType::HTTPS, options)?,
+                svcb: params(RecordType::SVCB, options)?,
                 servers: Vec::new(),
             }),
             ("record", [owner, ttl, rtype, data @ ..]) => {
@@ -140,6 +144,17 @@ where
 
 fn name(word: &str) -> Result<Name, String> {
     Name::from_ascii(word).map_err(text)
+}
+
+/// The parameters behind `https` or `svcb`, up to the other of them.
+fn params(rtype: RecordType, options: &[&str]) -> Result<Option<SvcParams>, String> {
+    let word = rtype.to_string().to_lowercase();
+    let Some(at) = options.iter().position(|option| *option == word) else { return Ok(None) };
+    let own: Vec<&str> = options[at + 1..].iter().take_while(|option| **option != "svcb").copied().collect();
+    match RData::try_from_str(RecordType::SVCB, &format!("1 . {}", own.join(" "))).map_err(text)? {
+        RData::SVCB(svcb) => Ok(Some(svcb.svc_params)),
+        other => Err(format!("{other} is no SVCB data")),
+    }
 }
 
 /// Record data as in a zone file; of DS only the bytes, in hexadecimal, since hickory cannot read it.
