@@ -3,6 +3,8 @@
 //! hickory hands over a message that it has read, and wants one that it can write. So the octets are answered as ever,
 //! and the answer is read once more: what is said stays in one place, and the price is paid where TLS costs more.
 
+use std::time::Duration;
+
 use hickory_proto::op::{Header, HeaderCounts, Message, Metadata};
 use hickory_proto::serialize::binary::BinDecoder;
 use hickory_server::net::runtime::Time;
@@ -23,7 +25,8 @@ impl RequestHandler for Handler {
     ) -> ResponseInfo {
         let transport = match request.protocol() {
             Protocol::Udp => Transport::Udp,
-            _ => Transport::Tcp,
+            // hickory's own, and not told to us.
+            _ => Transport::Tcp { idle: Duration::ZERO },
         };
         let at = clock();
         let reply = self.respond(request.as_slice(), Arrival { source: request.src(), transport, at });

@@ -28,6 +28,8 @@ pub struct Counters {
     errors: AtomicU64,
     cookies: AtomicU64,
     truncated: AtomicU64,
+    slipped: AtomicU64,
+    rate_limited: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -68,6 +70,10 @@ pub struct Counts {
     pub cookies: u64,
     /// Replies that were cut short to fit, TC set.
     pub truncated: u64,
+    /// Over the rate limit, and told how to come back: by TCP or with a cookie.
+    pub slipped: u64,
+    /// Over the rate limit, and not answered.
+    pub rate_limited: u64,
     /// Packets without a reply: too short to be a message, responses, or no place to send one to.
     pub dropped: u64,
 }
@@ -99,6 +105,8 @@ impl Counters {
             errors: read(&self.errors),
             cookies: read(&self.cookies),
             truncated: read(&self.truncated),
+            slipped: read(&self.slipped),
+            rate_limited: read(&self.rate_limited),
             dropped: read(&self.dropped),
         }
     }
@@ -136,6 +144,12 @@ impl Counters {
     pub(crate) fn cookie_given(&self) {
         add(&self.queries);
         add(&self.cookies);
+    }
+
+    /// A reply was over the rate limit; it slipped, or nothing was sent.
+    pub(crate) fn limited(&self, slipped: bool) {
+        add(&self.queries);
+        add(if slipped { &self.slipped } else { &self.rate_limited });
     }
 
     /// A packet was not answered.

@@ -61,6 +61,19 @@ impl OptReply {
         self.octets[9..11].copy_from_slice(&options.to_be_bytes());
     }
 
+    /// As far as it is written.
+    pub(crate) fn mark(&self) -> usize {
+        self.length
+    }
+
+    /// Takes back what was added since the mark.
+    pub(crate) fn rewind(&mut self, mark: usize) {
+        self.length = self.length.min(mark.max(HEAD));
+        // At most LARGEST: it fits.
+        let options = (self.length - HEAD) as u16;
+        self.octets[9..11].copy_from_slice(&options.to_be_bytes());
+    }
+
     /// The upper eight bits of the response code.
     pub(crate) fn set_code_high(&mut self, high: u8) {
         self.octets[5] = high;

@@ -1,33 +1,33 @@
-//! From a message to a message: what is wrong with a question, what EDNS asks for, and how much may be said.
+//! From a message to a message.
 //!
 //! ```text
-//!   octets ─▶ Query::read ─▶ examine ─┬─ FORMERR, NOTIMP, BADVERS, NOTAUTH ─┐
-//!                │                    └─ answer ─▶ fit ─────────────────────┴─▶ octets
-//!             silence
+//!   octets ─▶ Query::read ─▶ cookie ─▶ examine ─┬─ FORMERR, NOTIMP, BADVERS … ─┐
+//!                │                              ├─ the short way ──────────────┼─▶ rate limit ─▶ fit ─▶ octets
+//!             silence                           └─ answer ─────────────────────┘       └─▶ less, or nothing
 //! ```
 //!
 //! hickory's `Catalog` and zones are not used, because they get referrals, negative TTLs and UDP sizes wrong for us.
 //!
-//! **Invariant:** no packet makes it panic, and what is said depends on the packet, where it came from, when, and one
-//! snapshot.
+//! **Invariant:** no packet makes it panic, and what is said depends on the packet, where it came from, when, one
+//! snapshot, and how much was said to that network of late.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{DNSClass, RecordType};
 use tracing::debug;
 
 use crate::cookie::{Cookies, Shown};
 use crate::edns::{self, OptReply};
-use crate::query::{self, Asked, Fault, Opt, Query};
-use crate::response::{self, Response};
-use crate::{Client, Counters, Kind, Question, Snapshot, Transport, answer, fast};
-
-/// QUERY: the only opcode that there is an answer for.
-const OPCODE_QUERY: u8 = 0;
+use crate::examine::{ExtendedError, Refusal, examine, only_for_a_cookie, question};
+use crate::fast::{self, Written};
+use crate::query::{self, Asked, Query};
+use crate::rate_limit::{Class, RateLimit, Verdict};
+use crate::response::Response;
+use crate::{Client, Counters, Kind, Reply, Snapshot, Transport, answer};
 
 /// Answers messages from whatever snapshot is current.
 #[derive(Clone)]
@@ -35,6 +35,7 @@ pub struct Handler {
     snapshot: Arc<ArcSwap<Snapshot>>,
     counters: Arc<Counters>,
     cookies: Option<Cookies>,
+    rate_limit: Option<Arc<RateLimit>>,
     /// Set by a test that compares the two ways.
     #[cfg(test)]
     long_way_only: bool,
@@ -57,10 +58,20 @@ impl Arrival {
         Self { source, transport: Transport::Udp, at }
     }
 
-    /// By TCP.
-    pub fn tcp(source: SocketAddr, at: Duration) -> Self {
-        Self { source, transport: Transport::Tcp, at }
+    /// By TCP, on a connection that may be idle for so long.
+    pub fn tcp(source: SocketAddr, at: Duration, idle: Duration) -> Self {
+        Self { source, transport: Transport::Tcp { idle }, at }
     }
+}
+
+/// What is said to a query.
+enum Said {
+    /// Written already, but for header and OPT record.
+    Short(Written),
+    Reply(Reply, Option<ExtendedError>),
+    Refusal(Refusal),
+    /// To who asked for nothing but a cookie.
+    Cookie(ResponseCode),
 }
 
 impl Handler {
@@ -70,6 +81,7 @@ impl Handler {
             snapshot,
             counters,
             cookies: None,
+            rate_limit: None,
             #[cfg(test)]
             long_way_only: false,
         }
@@ -97,6 +109,14 @@ impl Handler {
         self
     }
 
+    /// The same, sending at most so many replies of a kind per second to one network (a /24 or a /56) by UDP. The seed
+    /// is a secret of this process, drawn at random.
+    #[must_use]
+    pub fn with_rate_limit(mut self, per_second: NonZeroU32, seed: [u8; 16]) -> Self {
+        self.rate_limit = Some(Arc::new(RateLimit::new(per_second, seed)));
+        self
+    }
+
     /// What it has said so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
@@ -110,57 +130,65 @@ impl Handler {
 
     /// Writes the reply to a packet, over what `out` holds. False: it deserves none.
     pub fn respond_into(&self, packet: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> bool {
+        out.clear();
         let Some(query) = Query::read(packet) else {
             self.counters.dropped();
             return false;
         };
         // Released at the end of this function: a packet is answered from one snapshot from start to end.
         let snapshot = self.snapshot.load();
-        let mut response = Response {
-            query: &query,
-            code: ResponseCode::NoError,
-            authoritative: false,
-            truncated: false,
-            opt: query.opt().map(|asked| opt_for(asked, &snapshot)),
-        };
+        let mut response = Response::to(&query);
         let shown = self.cookie(&query, arrival, &mut response);
-        if let Some(shown) = shown.filter(|_| only_for_a_cookie(&query)) {
-            // RFC 7873 section 5.4: "the response SHALL have the RCODE BADCOOKIE if the Server Cookie sent with the query
-            // was invalid and the RCODE NOERROR if it was valid", or if there was none.
-            let code = if shown == Shown::Invalid { ResponseCode::BADCOOKIE } else { ResponseCode::NoError };
-            self.counters.cookie_given();
-            response.refuse(code, out);
-            return true;
+        let shortest = response.opt.as_ref().map(OptReply::mark);
+        if let (Some(asked), Some(opt)) = (query.opt(), &mut response.opt) {
+            add_what_is_asked_for(opt, asked, &snapshot, arrival);
         }
         let limit = match arrival.transport {
             Transport::Udp => edns::udp_limit(query.opt()),
-            Transport::Tcp => usize::from(u16::MAX),
+            Transport::Tcp { .. } => usize::from(u16::MAX),
         };
-        let asked = examine(&query, arrival);
-        #[cfg(test)]
-        let short = asked.as_ref().ok().filter(|_| !self.long_way_only);
-        #[cfg(not(test))]
-        let short = asked.as_ref().ok();
-        if let Some(asked) = short
-            && let Some(kind) = short_way(&snapshot, &query, asked, arrival, limit, &mut response, out)
-        {
-            self.counters.replied(kind, false);
-            return true;
+        let said = match shown.filter(|_| only_for_a_cookie(&query)) {
+            // RFC 7873 section 5.4: "the response SHALL have the RCODE BADCOOKIE if the Server Cookie sent with the query
+            // was invalid and the RCODE NOERROR if it was valid", or if there was none.
+            Some(Shown::Invalid) => Said::Cookie(ResponseCode::BADCOOKIE),
+            Some(_) => Said::Cookie(ResponseCode::NoError),
+            None => self.say(&snapshot, &query, arrival, response.opt.as_ref(), limit, out).unwrap_or_else(|refusal| {
+                debug!(source = %arrival.source, ?refusal, "a query that there is no answer to");
+                Said::Refusal(refusal)
+            }),
+        };
+        match self.weigh(&snapshot, &said, arrival, shown) {
+            Verdict::Pass => {}
+            Verdict::Slip => {
+                self.counters.limited(true);
+                if let (Some(opt), Some(mark)) = (&mut response.opt, shortest) {
+                    opt.rewind(mark);
+                }
+                response.slip(&said, shown.is_some(), out);
+                return true;
+            }
+            Verdict::Drop => {
+                self.counters.limited(false);
+                return false;
+            }
         }
-        match asked.and_then(|asked| question(&query, &asked, arrival)) {
-            Err(code) => {
-                self.counters.erred();
+        if let (Some(asked), Some(opt)) = (query.opt(), &mut response.opt) {
+            add_what_explains(opt, asked, &said);
+        }
+        match said {
+            Said::Short(written) => {
+                response.finish(&written, out);
+                self.counters.replied(written.kind, false);
+            }
+            Said::Cookie(code) => {
+                self.counters.cookie_given();
                 response.refuse(code, out);
             }
-            Ok(question) => {
-                let mut reply = answer(&snapshot, &question);
-                if let (Some(ours), Some(subnet), Some(scope)) =
-                    (&mut response.opt, query.opt().and_then(|opt| opt.subnet), reply.scope)
-                {
-                    echo_subnet(ours, &subnet, scope);
-                }
-                response.code = reply.code;
-                response.authoritative = reply.authoritative;
+            Said::Refusal(refusal) => {
+                self.counters.erred();
+                response.refuse(refusal.code, out);
+            }
+            Said::Reply(mut reply, _) => {
                 if let Err(error) = response.write_reply(&mut reply, limit, out) {
                     debug!(source = %arrival.source, %error, "a reply could not be encoded");
                     response.refuse(ResponseCode::ServFail, out);
@@ -168,7 +196,46 @@ impl Handler {
                 self.counters.replied(reply.kind, response.truncated);
             }
         }
-        !out.is_empty()
+        true
+    }
+
+    /// What there is to say to a question: the short way where that goes.
+    fn say(
+        &self,
+        snapshot: &Snapshot,
+        query: &Query<'_>,
+        arrival: Arrival,
+        opt: Option<&OptReply>,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Said, Refusal> {
+        let asked = examine(query)?;
+        if let Some(written) = self.say_shortly(snapshot, query, &asked, arrival, opt, limit, out) {
+            return Ok(Said::Short(written));
+        }
+        let question = question(query, &asked, arrival)?;
+        let reply = answer(snapshot, &question);
+        let why = ExtendedError::of(&question, &reply);
+        Ok(Said::Reply(reply, why))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all of it is what one packet is about")]
+    fn say_shortly(
+        &self,
+        snapshot: &Snapshot,
+        query: &Query<'_>,
+        asked: &Asked<'_>,
+        arrival: Arrival,
+        opt: Option<&OptReply>,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Written> {
+        #[cfg(test)]
+        if self.long_way_only {
+            return None;
+        }
+        let subnet = query.opt().and_then(|opt| opt.subnet).and_then(|subnet| subnet.net);
+        fast::write(snapshot, asked, Client::new(arrival.source.ip(), subnet), opt, limit, out)
     }
 
     /// Looks at the cookie, and puts ours into the response.
@@ -178,32 +245,85 @@ impl Handler {
         response.opt.as_mut()?.add(query::COOKIE, &[&reply]);
         Some(shown)
     }
+
+    /// May it be said? By TCP and with a valid cookie always, for then the asker is where it says.
+    fn weigh(&self, snapshot: &Snapshot, said: &Said, arrival: Arrival, shown: Option<Shown>) -> Verdict {
+        let proven = shown == Some(Shown::Valid) || arrival.transport != Transport::Udp;
+        let Some(limit) = self.rate_limit.as_ref().filter(|_| !proven) else { return Verdict::Pass };
+        let client = arrival.source.ip();
+        limit.meet(client, said.class(), || snapshot.is_claimed(client), arrival.at)
+    }
 }
 
-/// No question, nothing wrong but that: the asker wants to know its cookie.
-fn only_for_a_cookie(query: &Query<'_>) -> bool {
-    query.opcode() == OPCODE_QUERY && query.fault() == Some(Fault::Questions(0)) && query.tsig().is_none()
+impl Said {
+    fn class(&self) -> Class {
+        match self {
+            Self::Refusal(_) | Self::Cookie(_) => Class::Error,
+            Self::Reply(reply, _) => class_of(reply.kind),
+            Self::Short(written) => class_of(written.kind),
+        }
+    }
+}
+
+fn class_of(kind: Kind) -> Class {
+    match kind {
+        Kind::Refused => Class::Error,
+        Kind::Negative => Class::Negative,
+        _ => Class::Answer,
+    }
 }
 
 impl Response<'_> {
     /// An error and no records. RFC 8906 section 3 wants it with whatever of question and OPT can be sent.
     fn refuse(&mut self, code: ResponseCode, out: &mut Vec<u8>) {
         self.code = code;
-        (self.authoritative, self.truncated) = (false, false);
-        if let Some(opt) = &mut self.opt {
-            opt.set_code_high(code.high());
-        }
+        self.authoritative = false;
         self.write_empty(out);
+    }
+
+    /// Something as short as the query, that tells a real asker how to come back: with its cookie, or by TCP. An error is
+    /// as short itself, and would be the same by TCP.
+    fn slip(&mut self, said: &Said, has_cookie: bool, out: &mut Vec<u8>) {
+        match said {
+            Said::Cookie(code) | Said::Refusal(Refusal { code, .. }) => self.refuse(*code, out),
+            Said::Reply(reply, _) if reply.kind == Kind::Refused => self.refuse(reply.code, out),
+            // RFC 7873 section 5.2.3: "respond with BADCOOKIE" is one of the choices.
+            Said::Reply(..) | Said::Short(_) if has_cookie => self.refuse(ResponseCode::BADCOOKIE, out),
+            Said::Reply(..) | Said::Short(_) => {
+                self.truncated = true;
+                self.refuse(ResponseCode::NoError, out);
+            }
+        }
     }
 }
 
-/// Our OPT record: which node this is, for those who ask (RFC 5001 section 2.2).
-fn opt_for(asked: &Opt<'_>, snapshot: &Snapshot) -> OptReply {
-    let mut opt = OptReply::to(asked);
+/// Puts into our OPT record what was asked for.
+fn add_what_is_asked_for(opt: &mut OptReply, asked: &query::Opt<'_>, snapshot: &Snapshot, arrival: Arrival) {
     if asked.nsid {
+        // RFC 5001 section 2.2: an identifier of our choice, to those who ask.
         opt.add(query::NSID, &[snapshot.me().as_str().as_bytes()]);
     }
-    opt
+    // RFC 7828 section 3.3.2, to those who ask; by UDP the option "MUST" be ignored (section 3.2.2).
+    if let (true, Transport::Tcp { idle }) = (asked.keepalive, arrival.transport) {
+        let tenths = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+        opt.add(query::KEEPALIVE, &[&tenths.to_be_bytes()]);
+    }
+}
+
+/// Puts into our OPT record for whom the reply is, and why it is what it is.
+fn add_what_explains(opt: &mut OptReply, asked: &query::Opt<'_>, said: &Said) {
+    let (scope, why) = match said {
+        Said::Short(written) => (written.scope, None),
+        Said::Reply(reply, why) => (reply.scope, *why),
+        Said::Refusal(refusal) => (None, refusal.why),
+        Said::Cookie(_) => (None, None),
+    };
+    if let (Some(subnet), Some(scope)) = (&asked.subnet, scope) {
+        echo_subnet(opt, subnet, scope);
+    }
+    if let Some(ExtendedError { info, text }) = why {
+        opt.add(query::EXTENDED_ERROR, &[&info.to_be_bytes(), text.as_bytes()]);
+    }
 }
 
 /// Sends the client subnet back with the scope of the answer. RFC 7871 section 7.2.1: "FAMILY, SOURCE PREFIX-LENGTH, and
@@ -212,68 +332,4 @@ fn echo_subnet(opt: &mut OptReply, asked: &query::Subnet<'_>, scope: u8) {
     let Some((head, address)) = asked.octets().split_first_chunk::<4>() else { return };
     let longest = asked.net.map_or(0, |net| net.max_prefix_len());
     opt.add(query::SUBNET, &[&head[..3], &[scope.min(longest)], address]);
-}
-
-/// The question of a message, or the code that says what is wrong with it.
-fn examine<'p>(query: &Query<'p>, arrival: Arrival) -> Result<Asked<'p>, ResponseCode> {
-    // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond
-    // with RCODE=BADVERS." First of all: another version may give anything else another meaning.
-    if query.opt().is_some_and(|opt| opt.version > 0) {
-        return Err(ResponseCode::BADVERS);
-    }
-    // RFC 8906 section 3.1.4: "Unknown opcodes SHOULD be answered with NOTIMP"; how such messages look nobody knows, so
-    // this comes before any fault.
-    if query.opcode() != OPCODE_QUERY {
-        return Err(ResponseCode::NotImp);
-    }
-    if let Some(fault) = query.fault() {
-        debug!(source = %arrival.source, %fault, "a malformed query");
-        return Err(ResponseCode::FormErr);
-    }
-    // No key is known here.
-    if query.tsig().is_some() {
-        return Err(ResponseCode::NotAuth);
-    }
-    let asked = query.question().ok_or(ResponseCode::FormErr)?;
-    match asked.qtype {
-        // OPT, TKEY and TSIG are not types that can be asked for.
-        41 | 249 | 250 => return Err(ResponseCode::FormErr),
-        // MAILB and MAILA are obsolete (RFC 6895 section 3.1 keeps them as questions).
-        253 | 254 => return Err(ResponseCode::NotImp),
-        _ => {}
-    }
-    Ok(asked)
-}
-
-/// The reply by the short way, if that can give it.
-fn short_way(
-    snapshot: &Snapshot,
-    query: &Query<'_>,
-    asked: &Asked<'_>,
-    arrival: Arrival,
-    limit: usize,
-    response: &mut Response<'_>,
-    out: &mut Vec<u8>,
-) -> Option<Kind> {
-    let subnet = query.opt().and_then(|opt| opt.subnet);
-    let client = Client::new(arrival.source.ip(), subnet.and_then(|subnet| subnet.net));
-    let written = fast::write(snapshot, asked, client, response.opt.as_ref(), limit, out)?;
-    if let (Some(ours), Some(subnet), Some(scope)) = (&mut response.opt, subnet, written.scope) {
-        echo_subnet(ours, &subnet, scope);
-    }
-    response.finish(&written, out);
-    Some(written.kind)
-}
-
-/// The question as the long way takes it.
-fn question(query: &Query<'_>, asked: &Asked<'_>, arrival: Arrival) -> Result<Question, ResponseCode> {
-    Ok(Question {
-        name: response::name(asked).map_err(|_| ResponseCode::FormErr)?,
-        qtype: RecordType::from(asked.qtype),
-        qclass: DNSClass::from(asked.qclass),
-        source: arrival.source.ip(),
-        port: arrival.source.port(),
-        transport: arrival.transport,
-        subnet: query.opt().and_then(|opt| opt.subnet).and_then(|subnet| subnet.net),
-    })
 }

@@ -23,7 +23,7 @@ mod tsig;
 
 pub use name::AskedName;
 use name::Extent;
-pub(crate) use opt::{CLIENT_COOKIE, COOKIE, NSID, SUBNET};
+pub(crate) use opt::{CLIENT_COOKIE, COOKIE, EXTENDED_ERROR, KEEPALIVE, NSID, SUBNET};
 pub use opt::{CookieOption, Opt, OptFault, Subnet};
 pub use tsig::Tsig;
 
@@ -63,35 +63,45 @@ pub struct Asked<'p> {
 }
 
 /// What is wrong with a message. The first one found, in the order of the octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// QDCOUNT is not 1.
-    #[error("{0} questions")]
     Questions(u16),
     /// A name runs out of the packet, is too long, or has labels of an unknown kind.
-    #[error("a name that cannot be read")]
     Name,
     /// The name of the question is a pointer to elsewhere, which would mean something else in the reply.
-    #[error("a compressed question")]
     Compressed,
     /// The message ends before what its counts promise.
-    #[error("a message that ends too soon")]
     Short,
     /// The message goes on after what its counts promise.
-    #[error("octets after the message")]
     Trailing,
     /// An OPT record outside the additional section, or one whose owner is not the root.
-    #[error("an OPT record out of place")]
     OptPlace,
     /// More than one OPT record.
-    #[error("several OPT records")]
     SeveralOpts,
     /// Something inside the OPT record.
-    #[error(transparent)]
-    Opt(#[from] OptFault),
+    Opt(OptFault),
     /// A TSIG record that is not the last one, or cannot be read.
-    #[error("a malformed signature")]
     Tsig,
+}
+
+impl Fault {
+    /// What the asker is told, if it can read that (RFC 8914): whoever mends it looks at packets.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Questions(_) => "not one question",
+            Self::Name => "a name that cannot be read",
+            Self::Compressed => "a compressed question",
+            Self::Short => "the message ends too soon",
+            Self::Trailing => "octets after the message",
+            Self::OptPlace => "an OPT record out of place",
+            Self::SeveralOpts => "several OPT records",
+            Self::Opt(OptFault::Length) => "EDNS options do not end where their record does",
+            Self::Opt(OptFault::Subnet) => "malformed client subnet",
+            Self::Opt(OptFault::Cookie) => "malformed cookie",
+            Self::Tsig => "malformed TSIG, or not last",
+        }
+    }
 }
 
 impl<'p> Query<'p> {
@@ -230,7 +240,7 @@ impl<'p> Query<'p> {
             let (opt, fault) = Opt::read([head[2], head[3]], [head[4], head[5], head[6], head[7]], data);
             self.opt = Some(opt);
             if let Some(fault) = fault {
-                self.blame(fault.into());
+                self.blame(Fault::Opt(fault));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A question as far as the answer depends on it, and a reply before it becomes a message.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
@@ -37,17 +38,20 @@ impl Question {
 /// What carried a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// A datagram.
+    /// A datagram: replies are short, and whoever sent it may not be where it says.
     Udp,
     /// A connection.
-    Tcp,
+    Tcp {
+        /// How long it may be idle, for those who ask (RFC 7828).
+        idle: Duration,
+    },
 }
 
 impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Udp => "udp",
-            Self::Tcp => "tcp",
+            Self::Tcp { .. } => "tcp",
         })
     }
 }

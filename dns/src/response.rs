@@ -40,9 +40,18 @@ impl<'r> Sections<'r> {
     }
 }
 
-impl Response<'_> {
+impl<'q> Response<'q> {
+    /// An empty one.
+    pub(crate) fn to(query: &'q Query<'q>) -> Self {
+        let opt = query.opt().map(OptReply::to);
+        Self { query, code: ResponseCode::NoError, authoritative: false, truncated: false, opt }
+    }
+
     /// Writes it with no records at all.
-    pub(crate) fn write_empty(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write_empty(&mut self, out: &mut Vec<u8>) {
+        if let Some(opt) = &mut self.opt {
+            opt.set_code_high(self.code.high());
+        }
         if self.write(Sections::default(), out).is_err() {
             // Nothing but octets of fixed size and a name that was read: this cannot fail, and would be silence.
             out.clear();
@@ -51,6 +60,7 @@ impl Response<'_> {
 
     /// Writes it with a reply's records, shortened to the limit. TC is set if something is missed.
     pub(crate) fn write_reply(&mut self, reply: &mut Reply, limit: usize, out: &mut Vec<u8>) -> Result<(), ProtoError> {
+        (self.code, self.authoritative) = (reply.code, reply.authoritative);
         let question = self.query.question().map_or(0, |asked| asked.octets.len());
         let around = HEADER + question + self.opt.as_ref().map_or(0, |opt| opt.octets().len());
         let this = &*self;

@@ -192,6 +192,11 @@ impl Snapshot {
         Some(Stand { pool, beside })
     }
 
+    /// Does any node claim this address?
+    pub(crate) fn is_claimed(&self, address: IpAddr) -> bool {
+        self.claims.best(crate::claims::host(address), |_| true).is_some()
+    }
+
     pub(crate) fn claims(&self) -> &Claims {
         &self.claims
     }

@@ -108,7 +108,7 @@ async fn connection(
         if !next_query(&mut stream, &mut packet, &mut stop, patience).await? {
             return Ok(());
         }
-        let Some(reply) = handler.respond(&packet, Arrival::tcp(source, clock())) else {
+        let Some(reply) = handler.respond(&packet, Arrival::tcp(source, clock(), patience)) else {
             // Who sends things that deserve no reply does not speak DNS.
             return Ok(());
         };

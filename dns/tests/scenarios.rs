@@ -99,6 +99,8 @@ fn run(world: &WorldText, command: &str) -> Result<String, String> {
     }
 }
 
+const TCP: Transport = Transport::Tcp { idle: Duration::from_secs(10) };
+
 /// The moment of every question.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
@@ -119,7 +121,7 @@ fn packet<'w>(world: &WorldText, words: impl Iterator<Item = &'w str>) -> Result
     let mut transport = Transport::Udp;
     for word in words {
         match (word, word.strip_prefix("name:")) {
-            ("tcp", _) => transport = Transport::Tcp,
+            ("tcp", _) => transport = TCP,
             (_, Some(name)) => {
                 let name = Name::from_ascii(format!("{name}.")).map_err(text)?;
                 packet.extend(name.to_bytes().map_err(text)?);
@@ -214,7 +216,7 @@ impl Asked {
                         asked.flags[octet] |= bit;
                     }
                 }
-                "tcp" => asked.transport = Transport::Tcp,
+                "tcp" => asked.transport = TCP,
                 "rd" => asked.flags[0] |= 0x01,
                 "port" => asked.from.set_port(word()?.parse().map_err(text)?),
                 other => return Err(format!("cannot ask with {other:?}")),
@@ -299,7 +301,11 @@ fn written(packet: &[u8]) -> Result<String, String> {
             out += &format!(" nsid {}", String::from_utf8_lossy(id.as_ref()));
         }
         for (code, option) in edns.options().as_ref() {
-            if let EdnsOption::Unknown(_, data) = option {
+            if let EdnsOption::Unknown(15, data) = option {
+                // RFC 8914: a number, and words.
+                let (info, words) = data.split_first_chunk().ok_or("no extended error")?;
+                out += &format!(" error {} {}", u16::from_be_bytes(*info), String::from_utf8_lossy(words));
+            } else if let EdnsOption::Unknown(_, data) = option {
                 let data: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
                 out += &format!(" option {} {data}", u16::from(*code));
             }

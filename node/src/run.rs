@@ -153,7 +153,11 @@ impl Node {
         })
         .await?;
 
-        let bound = Some((Handler::new(snapshot.clone(), counters.clone()), udp, tcp));
+        let mut handler = Handler::new(snapshot.clone(), counters.clone()).with_cookies(secret()?);
+        if let Some(per_second) = config.dns.rate_limit {
+            handler = handler.with_rate_limit(per_second, secret()?);
+        }
+        let bound = Some((handler, udp, tcp));
         let (targets, wanted) = watch::channel(Arc::default());
         let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
         let mut reader = Reader::new(name.clone());
@@ -494,4 +498,11 @@ fn tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(TCP_BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
+}
+
+/// A secret that lasts as long as this process.
+fn secret() -> anyhow::Result<[u8; 16]> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map_err(|e| anyhow::anyhow!("no randomness from the system: {e}"))?;
+    Ok(secret)
 }

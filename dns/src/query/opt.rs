@@ -11,8 +11,9 @@ use ipnet::IpNet;
 pub(crate) const NSID: u16 = 3;
 pub(crate) const SUBNET: u16 = 8;
 pub(crate) const COOKIE: u16 = 10;
-const KEEPALIVE: u16 = 11;
+pub(crate) const KEEPALIVE: u16 = 11;
 const PADDING: u16 = 12;
+pub(crate) const EXTENDED_ERROR: u16 = 15;
 
 /// Octets of a client cookie (RFC 7873 section 4).
 pub(crate) const CLIENT_COOKIE: usize = 8;
@@ -56,16 +57,13 @@ pub struct CookieOption<'p> {
 }
 
 /// What is wrong within an OPT record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptFault {
     /// The options do not fill the record.
-    #[error("EDNS options that do not end where their record does")]
     Length,
     /// A malformed client subnet (RFC 7871 section 6).
-    #[error("a malformed client subnet")]
     Subnet,
     /// A cookie of a length that no cookie has.
-    #[error("a malformed cookie")]
     Cookie,
 }
 

@@ -81,8 +81,8 @@ fn faults_by_name() {
         (query("0000 0001 0000", opt), Fault::OptPlace),
         (query("0000 0000 0001", &format!("name {}", &opt[2..])), Fault::OptPlace),
         (query("0000 0000 0002", &format!("{opt} {opt}")), Fault::SeveralOpts),
-        (query("0000 0000 0001", "00 0029 04d0 00000000 0004 0003 0001"), OptFault::Length.into()),
-        (query("0000 0000 0001", "00 0029 04d0 00000000 0003 000300"), OptFault::Length.into()),
+        (query("0000 0000 0001", "00 0029 04d0 00000000 0004 0003 0001"), Fault::Opt(OptFault::Length)),
+        (query("0000 0000 0001", "00 0029 04d0 00000000 0003 000300"), Fault::Opt(OptFault::Length)),
         (packet("1234 0000 0001 0000 0000 0000 c00c 0001 0001"), Fault::Compressed),
         (packet("1234 0000 0001 0000 0000 0000 41 0001 0001"), Fault::Name),
         (packet("1234 0000 0001 0000 0000 0000 80 0001 0001"), Fault::Name),
@@ -126,7 +126,7 @@ fn subnets_are_exact() {
         "0001 00 00 00",
         "0001 18",
     ] {
-        assert_eq!(read(wrong), Err(OptFault::Subnet.into()), "{wrong}");
+        assert_eq!(read(wrong), Err(Fault::Opt(OptFault::Subnet)), "{wrong}");
     }
 }
 
@@ -136,7 +136,7 @@ fn cookies_have_one_of_the_lengths() {
         let data = format!("{:04x} 000a {length:04x} {}", length + 4, "07".repeat(length));
         let right = matches!(length, 8 | 16..=40);
         let fault = fault_of(&query("0000 0000 0001", &format!("00 0029 04d0 00000000 {data}")));
-        assert_eq!(fault, (!right).then_some(OptFault::Cookie.into()), "{length}");
+        assert_eq!(fault, (!right).then_some(Fault::Opt(OptFault::Cookie)), "{length}");
     }
 }
 

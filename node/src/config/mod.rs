@@ -18,6 +18,7 @@ mod tests;
 pub(crate) mod value;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,13 @@ pub const DEFAULT_PREFERENCE: u16 = 10;
 /// The claims one node may list. A thousand times what an ISP has resolvers, and yet few enough pages that one node's
 /// mistake does not fill the mesh.
 pub const MAX_CLAIMS: usize = 10_000;
+
+/// At some 200 octets a reply a third of a megabit per second, which is no flood; and more than a network of resolvers
+/// asks of one node, whose names they keep for 20 s and longer.
+pub const DEFAULT_RATE_LIMIT: u32 = 200;
+
+/// The highest limit: beyond it there is none.
+pub const MAX_RATE_LIMIT: u32 = 1_000_000;
 
 /// The addresses in any one list of addresses: more than a host has that serve one purpose.
 pub const MAX_ADDRESSES: usize = 16;
@@ -95,6 +103,9 @@ pub struct DnsConfig {
     pub listen: Vec<SocketAddr>,
     /// The addresses that name server records (glue) carry; those of `listen` unless stated.
     pub advertise: Vec<IpAddr>,
+    /// Replies of one kind per second and network (/24 or /56) by UDP; networks that somebody claims get ten times as
+    /// much on top. None: no limit.
+    pub rate_limit: Option<NonZeroU32>,
 }
 
 /// "The resolvers in this prefix are near me."

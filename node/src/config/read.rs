@@ -1,6 +1,7 @@
 //! From the document to [`Config`]: which keys there are, which must be there, and what stands in for the others.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use super::check;
 use super::document::{Document, Item, Section, all, optional};
 use super::value;
 use super::{
-    AdminConfig, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_SOCKET, DnsConfig, DrainConfig, LogConfig, LogFormat,
-    MAX_ADDRESSES, MAX_CLAIMS, MeasureConfig, MeshConfig, NodeConfig,
+    AdminConfig, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig, DrainConfig,
+    LogConfig, LogFormat, MAX_ADDRESSES, MAX_CLAIMS, MAX_RATE_LIMIT, MeasureConfig, MeshConfig, NodeConfig,
 };
 
 /// A drain may outlast the name servers' TTL (one hour) and a margin, as a cut may be asked for until then.
@@ -21,7 +22,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let root = document.root(&["node", "mesh", "dns", "claim", "measure", "admin", "log", "drain"]);
     let node = node(&root.section("node", &["name", "pop", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
-    let dns = dns(&root.section("dns", &["listen", "advertise"]));
+    let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit"]));
     let claims = claims(&root);
     let measure = measure(&root.section("measure", &["source"]));
     let admin = admin(&root.section("admin", &["socket"]));
@@ -94,7 +95,14 @@ fn dns(section: &Section<'_>) -> Option<DnsConfig> {
     check::reachable(&advertise, advertise_read.as_deref(), listen_read.as_deref());
     let example = "advertise = [\"198.51.100.7\"]";
     let advertise = check::advertised(section, &listen, listen_read.as_deref(), advertise_read, |at| at.ip(), example);
-    Some(DnsConfig { listen: listen_read.filter(|list| !list.is_empty())?, advertise: advertise? })
+    let rate_limit = optional(section.get("rate_limit"), NonZeroU32::new(DEFAULT_RATE_LIMIT), |item| {
+        item.integer(0..=MAX_RATE_LIMIT.into()).and_then(|n| u32::try_from(n).ok()).map(NonZeroU32::new)
+    });
+    Some(DnsConfig {
+        listen: listen_read.filter(|list| !list.is_empty())?,
+        advertise: advertise?,
+        rate_limit: rate_limit?,
+    })
 }
 
 fn claims(root: &Section<'_>) -> Option<Vec<ClaimConfig>> {
