@@ -31,6 +31,7 @@ pub struct Counters {
     slipped: AtomicU64,
     rate_limited: AtomicU64,
     dropped: AtomicU64,
+    connections_refused: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -76,6 +77,8 @@ pub struct Counts {
     pub rate_limited: u64,
     /// Packets without a reply: too short to be a message, responses, or no place to send one to.
     pub dropped: u64,
+    /// TCP connections closed at once, because their network had its share of them.
+    pub connections_refused: u64,
 }
 
 impl Counters {
@@ -108,6 +111,7 @@ impl Counters {
             slipped: read(&self.slipped),
             rate_limited: read(&self.rate_limited),
             dropped: read(&self.dropped),
+            connections_refused: read(&self.connections_refused),
         }
     }
 
@@ -155,6 +159,11 @@ impl Counters {
     /// A packet was not answered.
     pub(crate) fn dropped(&self) {
         add(&self.dropped);
+    }
+
+    /// A connection was closed at once.
+    pub(crate) fn connection_refused(&self) {
+        add(&self.connections_refused);
     }
 }
 

@@ -36,6 +36,8 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+use crate::network::Network;
+
 /// Sets of the table: with eight places each, as many networks can be busy at once as an attacker can hardly forge, in
 /// half a megabyte.
 const SETS: usize = 8192;
@@ -168,12 +170,8 @@ impl RateLimit {
     }
 
     fn key(&self, client: IpAddr, class: u8) -> Key {
-        let network = match client.to_canonical() {
-            IpAddr::V4(v4) => u64::from(u32::from(v4) >> 8),
-            IpAddr::V6(v6) => (u128::from(v6) >> 72) as u64 | 1 << 63,
-        };
         let mut hasher = SipHasher13::new_with_key(&self.seed);
-        hasher.write(&network.to_le_bytes());
+        hasher.write(&Network::of(client).octets());
         hasher.write(&[class]);
         let hash = hasher.finish();
         // No tag is zero, which stands for an empty place.

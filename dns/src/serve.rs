@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::house::House;
 use crate::{Handler, tcp, udp};
 
 /// A running server. Dropping it ends it at once; [`Front::stop`] ends it well.
@@ -39,8 +40,9 @@ pub fn serve(handler: Handler, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) -> Fr
         }
         tasks.spawn(udp::run(socket, handler.clone(), stopped.clone()));
     }
+    let house = House::new(tcp::LIMITS.connections, tcp::LIMITS.of_one_network);
     for listener in tcp {
-        tasks.spawn(tcp::run(listener, handler.clone(), stopped.clone(), tcp::LIMITS));
+        tasks.spawn(tcp::run(listener, handler.clone(), stopped.clone(), tcp::LIMITS, house.clone()));
     }
     Front { stop, tasks }
 }

@@ -1,8 +1,21 @@
 //! The TCP front (RFC 7766): two octets of length, then a message, as often as the client likes.
 //!
-//! Questions of one connection are answered in the order in which they came, one at a time; that is all the
-//! backpressure that is needed. Connections are bounded, and the fuller the house, the sooner idle ones must go, so
-//! that a crowd of idle ones cannot keep the others out for long.
+//! ```text
+//!   read ─▶ input ─▶ every whole question in it ─▶ output ─▶ one write ─┐
+//!     ▲                                                                 │
+//!     └─────────── nothing whole left ◀─────────────────────────────────┘
+//! ```
+//!
+//! Questions of one connection are answered in the order in which they came, and what came together goes out together:
+//! that is all the pipelining and all the backpressure that is needed, since an answer never waits for anything.
+//!
+//! **Against those who mean harm**, each with a bound: connections in all and of one network ([`House`]); the time until
+//! the first question, between questions, and for one question to arrive (whose clock begins with its first octet, so
+//! that an octet a second gains nothing); the time for answers to be taken; the length of a question; the octets of
+//! answers that wait to be taken. The fuller the house, the sooner idle ones must go, so that a crowd of idle ones cannot
+//! keep the others out for long.
+
+#![allow(clippy::disallowed_methods, reason = "the shell: here the clock comes in")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,42 +24,67 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
+use crate::house::{Guest, House};
 use crate::serve::{LAST_CALL, clock, told_to_stop};
 use crate::{Arrival, Handler};
 
 /// How many connections, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Connections per listener.
-    connections: usize,
-    /// How long one may be idle, or take over one message.
-    patience: Duration,
+    /// Connections in all.
+    pub(crate) connections: usize,
+    /// Connections of one network.
+    pub(crate) of_one_network: usize,
+    /// How long a new one may be without a question.
+    pub(crate) first: Duration,
+    /// How long one may be idle, take over one message, or leave answers untaken.
+    pub(crate) patience: Duration,
     /// The same when more than half of the places are taken.
-    impatience: Duration,
+    pub(crate) impatience: Duration,
 }
 
-/// Resolvers open one connection each, seldom, so 512 bound memory to a few megabytes and nobody who means well meets
-/// them. RFC 7766 section 6.2.3 asks for an idle time "in the order of a few seconds".
-pub(crate) const LIMITS: Limits =
-    Limits { connections: 512, patience: Duration::from_secs(10), impatience: Duration::from_secs(1) };
+/// Resolvers open one connection each, seldom, so 512 bound memory to some tens of megabytes at the very worst, and
+/// nobody who means well meets them; an eighth of them serves a whole farm behind one network. RFC 7766 section 6.2.3
+/// asks for an idle time "in the order of a few seconds"; and who connects has a question ready.
+pub(crate) const LIMITS: Limits = Limits {
+    connections: 512,
+    of_one_network: 64,
+    first: Duration::from_secs(3),
+    patience: Duration::from_secs(10),
+    impatience: Duration::from_secs(1),
+};
+
+/// Longer messages are no questions: a name, an OPT record with all its options and padding come to less than 1 KiB.
+const LONGEST_QUERY: usize = 4096;
+
+/// Octets that are read at once: room for some thirty questions.
+const READ: usize = 2048;
+
+/// When so many octets of answers wait, they are written before the next question is looked at.
+const MOST_OUTPUT: usize = 16 * 1024;
 
 /// How long a question that is half here at the stop may take to arrive.
 const LAST_PATIENCE: Duration = Duration::from_millis(250);
 
-/// Connections accepted, and questions answered per connection, after the stop: nobody may put it off for ever.
+/// Connections accepted, and rounds per connection, after the stop: nobody may put it off for ever.
 const MOST_LATE: usize = 64;
 
 /// Rest after a failed accept: most often there are no file descriptors left, and trying on would only burn.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// Accepts until stopped, then lets each connection end what it has begun.
-pub(crate) async fn run(listener: TcpListener, handler: Handler, mut stop: watch::Receiver<bool>, limits: Limits) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+pub(crate) async fn run(
+    listener: TcpListener,
+    handler: Handler,
+    mut stop: watch::Receiver<bool>,
+    limits: Limits,
+    house: Arc<House>,
+) {
     let mut connections = JoinSet::new();
     let mut late = 0;
     while late < MOST_LATE {
@@ -54,20 +92,25 @@ pub(crate) async fn run(listener: TcpListener, handler: Handler, mut stop: watch
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             biased;
-            () = told_to_stop(&mut stop) => match timeout(LAST_CALL, accept(&listener, &places)).await {
+            () = told_to_stop(&mut stop) => match timeout(LAST_CALL, accept(&listener, &house)).await {
                 Ok(accepted) => accepted,
                 Err(_) => break,
             },
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &house) => accepted,
         };
         match accepted {
-            Ok((stream, source, place)) => {
-                let (handler, stop, places) = (handler.clone(), stop.clone(), places.clone());
+            Ok((stream, source, Some(guest))) => {
+                let connection =
+                    Connection { stream, source, handler: handler.clone(), stop: stop.clone(), limits, guest };
                 connections.spawn(async move {
-                    let ended = connection(stream, source, handler, stop, &places, limits).await;
+                    let ended = connection.run().await;
                     debug!(%source, ?ended, "TCP connection ended");
-                    drop(place);
                 });
+            }
+            // Closed at once: whoever tries again finds a place when another is given back.
+            Ok((_, source, None)) => {
+                handler.counters().connection_refused();
+                debug!(%source, "a network has its share of TCP connections");
             }
             Err(error) => {
                 debug!(%error, "accepting a TCP connection failed");
@@ -79,139 +122,114 @@ pub(crate) async fn run(listener: TcpListener, handler: Handler, mut stop: watch
     while connections.join_next().await.is_some() {}
 }
 
-/// A connection, once there is a place for it. Until then it waits in the listener's backlog.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, house: &Arc<House>) -> io::Result<(TcpStream, SocketAddr, Option<Guest>)> {
+    let place = house.place().await.ok_or(io::ErrorKind::Other)?;
     let (stream, source) = listener.accept().await?;
-    Ok((stream, source, place))
+    let guest = house.enter(source.ip(), place);
+    Ok((stream, source, guest))
 }
 
-async fn connection(
-    mut stream: TcpStream,
+struct Connection {
+    stream: TcpStream,
     source: SocketAddr,
     handler: Handler,
-    mut stop: watch::Receiver<bool>,
-    places: &Semaphore,
+    stop: watch::Receiver<bool>,
     limits: Limits,
-) -> io::Result<()> {
-    // An answer is one write: waiting for more to send would only delay it.
-    stream.set_nodelay(true)?;
-    let mut packet = Vec::new();
-    let mut late = 0;
-    while late < MOST_LATE {
-        late += usize::from(*stop.borrow());
-        let crowded = places.available_permits() < limits.connections / 2;
-        let patience = if crowded { limits.impatience } else { limits.patience };
-        if !next_query(&mut stream, &mut packet, &mut stop, patience).await? {
-            return Ok(());
-        }
-        let Some(reply) = handler.respond(&packet, Arrival::tcp(source, clock(), patience)) else {
-            // Who sends things that deserve no reply does not speak DNS.
-            return Ok(());
-        };
-        let mut framed = Vec::with_capacity(reply.len() + 2);
-        framed.extend(u16::try_from(reply.len()).map_err(io::Error::other)?.to_be_bytes());
-        framed.extend(reply);
-        timeout(limits.patience, stream.write_all(&framed)).await??;
-    }
-    Ok(())
+    guest: Guest,
 }
 
-/// Reads the next question. False: there is none, the client or we are done.
-async fn next_query(
-    stream: &mut TcpStream,
-    packet: &mut Vec<u8>,
-    stop: &mut watch::Receiver<bool>,
-    patience: Duration,
-) -> io::Result<bool> {
-    let first = tokio::select! {
-        first = timeout(patience, stream.read_u8()) => Some(first),
-        () = told_to_stop(stop) => None,
-    };
-    let first = match first {
-        Some(first) => first,
-        None => timeout(LAST_CALL, stream.read_u8()).await,
-    };
-    let first = match first {
-        Ok(Ok(first)) => first,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        Ok(Err(error)) => return Err(error),
-        Err(_) => return Ok(false),
-    };
-    let patience = if *stop.borrow() { LAST_PATIENCE } else { patience };
-    timeout(patience, async {
-        let second = stream.read_u8().await?;
-        packet.resize(usize::from(u16::from_be_bytes([first, second])), 0);
-        stream.read_exact(packet).await.map(drop)
-    })
-    .await??;
-    Ok(true)
+/// What is left of the input when all whole questions in it are answered.
+enum Rest {
+    /// Part of a question, or nothing.
+    Part,
+    /// More to be answered, once the output is written.
+    More,
+    /// Who sends this does not speak DNS.
+    Rubbish,
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<()> {
+        // Answers are one write: waiting for more to send would only delay them.
+        self.stream.set_nodelay(true)?;
+        let (mut input, mut output) = (Vec::new(), Vec::new());
+        let mut deadline = Instant::now() + self.limits.first.min(self.patience());
+        let mut late = 0;
+        while late < MOST_LATE {
+            late += usize::from(*self.stop.borrow());
+            let rest = self.answer(&mut input, &mut output);
+            if !output.is_empty() {
+                timeout(self.limits.patience, self.stream.write_all(&output)).await??;
+                output.clear();
+                deadline = Instant::now() + self.patience();
+            }
+            match rest {
+                Rest::Rubbish => return Ok(()),
+                Rest::More => {}
+                Rest::Part => {
+                    let begun = !input.is_empty();
+                    if !self.read(&mut input, deadline).await? {
+                        return Ok(());
+                    }
+                    if !begun {
+                        deadline = Instant::now() + self.patience();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the next question may take.
+    fn patience(&self) -> Duration {
+        if self.guest.is_crowded() { self.limits.impatience } else { self.limits.patience }
+    }
+
+    /// Answers every whole question of the input, as long as the output is not full.
+    fn answer(&self, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Rest {
+        let arrival = Arrival::tcp(self.source, clock(), self.patience());
+        let mut reply = Vec::new();
+        let mut used = 0;
+        let rest = loop {
+            if output.len() >= MOST_OUTPUT {
+                break Rest::More;
+            }
+            let Some((&[first, second], after)) = input[used..].split_first_chunk() else { break Rest::Part };
+            let length = usize::from(u16::from_be_bytes([first, second]));
+            if length > LONGEST_QUERY {
+                break Rest::Rubbish;
+            }
+            let Some(packet) = after.get(..length) else { break Rest::Part };
+            if !self.handler.respond_into(packet, arrival, &mut reply) {
+                break Rest::Rubbish;
+            }
+            let Ok(size) = u16::try_from(reply.len()) else { break Rest::Rubbish };
+            output.extend(size.to_be_bytes());
+            output.extend(&reply);
+            used += 2 + length;
+        };
+        input.drain(..used);
+        rest
+    }
+
+    /// Reads what is there. False: there is nothing more, the client or we are done.
+    async fn read(&mut self, input: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+        input.reserve(READ);
+        let read = tokio::select! {
+            read = timeout_at(deadline, self.stream.read_buf(input)) => Some(read),
+            () = told_to_stop(&mut self.stop) => None,
+        };
+        let read = match read {
+            Some(read) => read,
+            // Half a question may still be on its way; a whole one comes at once.
+            None => {
+                let last = if input.is_empty() { LAST_CALL } else { LAST_PATIENCE };
+                timeout(last, self.stream.read_buf(input)).await
+            }
+        };
+        Ok(read.is_ok_and(|read| read.is_ok_and(|octets| octets > 0)))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::net::SocketAddr;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use arc_swap::ArcSwap;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-    use tokio::sync::watch;
-    use tokio::time::timeout;
-
-    use super::{Limits, run};
-    use crate::{Counters, Handler, Snapshot};
-
-    const DEADLINE: Duration = Duration::from_secs(20);
-
-    /// `. NS`, in its frame.
-    const QUERY: &[u8] = b"\0\x11\x12\x34\0\0\0\x01\0\0\0\0\0\0\0\0\x02\0\x01";
-
-    async fn start(limits: Limits) -> (SocketAddr, watch::Sender<bool>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let snapshot = Snapshot::empty("fra".parse().unwrap());
-        let handler = Handler::new(Arc::new(ArcSwap::from_pointee(snapshot)), Arc::new(Counters::new()));
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(run(listener, handler, stopped, limits));
-        (address, stop)
-    }
-
-    /// The octets until the connection is closed.
-    async fn rest(stream: &mut TcpStream) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        // A reset is a way to close, too.
-        let _ = timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("still open");
-        bytes
-    }
-
-    #[tokio::test]
-    async fn an_idle_connection_is_closed_and_so_is_half_a_question() {
-        let soon = Duration::from_millis(20);
-        let (address, _stop) = start(Limits { connections: 10, patience: soon, impatience: soon }).await;
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        let mut slow = TcpStream::connect(address).await.unwrap();
-        slow.write_all(&QUERY[..10]).await.unwrap();
-        assert!(rest(&mut idle).await.is_empty());
-        assert!(rest(&mut slow).await.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_full_house_closes_idle_connections_sooner() {
-        let limits = Limits { connections: 2, patience: DEADLINE * 100, impatience: Duration::from_millis(20) };
-        let (address, _stop) = start(limits).await;
-        let mut idle = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
-        // All places are taken: this one waits for the others to be sent away.
-        let mut late = TcpStream::connect(address).await.unwrap();
-        late.write_all(QUERY).await.unwrap();
-        let mut reply = [0; 19];
-        timeout(DEADLINE, late.read_exact(&mut reply)).await.expect("never let in").unwrap();
-        assert_eq!((&reply[2..4], reply[5]), (&b"\x12\x34"[..], 5), "REFUSED, to this question");
-        assert!(rest(&mut idle[1]).await.is_empty());
-    }
-}
+mod tests;
