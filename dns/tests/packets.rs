@@ -24,43 +24,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_a
 use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 
-const WORLD: &str = "
-    zone lb.example.com fra nyc
-    zone eu.lb.example.com
-    node fra alive 198.51.100.7,2001:db8::7 fra nyc
-    node nyc alive 198.51.100.9 nyc fra
-    node tyo dead 198.51.100.11,2001:db8::11 tyo
-    node ams draining 198.51.100.12,2001:db8::12,2001:db8::13,2001:db8::14,2001:db8::15 ams lhr lax
-    node lhr alive 198.51.100.13,2001:db8::16,2001:db8::17,2001:db8::18,2001:db8::19 lhr ams lax
-    node lax left 198.51.100.14 lax
-    linger old
-    claim 203.0.113.0/24 fra 10
-    claim 203.0.113.0/25 tyo 10
-    claim 203.0.112.0/20 lhr 10
-    claim 192.0.2.0/24 ams 10
-    claim 198.18.0.0/15 nyc 10
-    claim 2001:db8::/32 lhr 10
-    claim 2001:db8:c::/48 fra 10
-    service www.lb.example.com
-    server a 192.0.2.1
-    server b 192.0.2.2
-    server c 2001:db8:a::1
-    service lb.example.com answers=3
-    server a 192.0.2.1
-    service deep.down.lb.example.com answer answers=8 spread=100
-    server a 2001:db8:a::1
-    server b 2001:db8:a::2
-    server c 2001:db8:a::3
-    server d 2001:db8:a::4
-    server e 2001:db8:a::5
-    server f 2001:db8:a::6
-    server g 2001:db8:a::7
-    server h 2001:db8:a::8
-    service empty.eu.lb.example.com
-    row fra www.lb.example.com a up 1
-    row fra www.lb.example.com b up 2
-    row nyc www.lb.example.com a down -
-";
+const WORLD: &str = include_str!("world_text/everything.txt");
 
 const TCP: Transport = Transport::Tcp { idle: Duration::from_secs(10) };
 

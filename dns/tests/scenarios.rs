@@ -115,8 +115,8 @@ fn counted(handler: &Handler) -> Result<String, String> {
     Ok(format!("counted {}\n", counted.join(", ")))
 }
 
-/// Sends octets as they are written down.
-fn packet<'w>(world: &WorldText, words: impl Iterator<Item = &'w str>) -> Result<String, String> {
+/// Octets as they are written down, and how they come.
+fn octets_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<(Vec<u8>, Transport), String> {
     let mut packet = Vec::new();
     let mut transport = Transport::Udp;
     for word in words {
@@ -129,6 +129,12 @@ fn packet<'w>(world: &WorldText, words: impl Iterator<Item = &'w str>) -> Result
             _ => packet.extend(octets(word)?),
         }
     }
+    Ok((packet, transport))
+}
+
+/// Sends octets as they are written down.
+fn packet<'w>(world: &WorldText, words: impl Iterator<Item = &'w str>) -> Result<String, String> {
+    let (packet, transport) = octets_of(words)?;
     let handler = handler(world, None);
     let arrival = Arrival { source: "192.0.2.53:53".parse().map_err(text)?, transport, at: NOW };
     let Some(reply) = handler.respond(&packet, arrival) else {
@@ -404,3 +410,26 @@ fn no_reply_is_much_longer_than_its_question() {
 /// six addresses each beside every CNAME, and gains 13.4; two of two gain about 4. What bounds all of it is 1,232 octets
 /// and the rate limit.
 const MOST_GAIN: f64 = 16.0;
+
+/// The packets of the scenarios, each once, as seeds of the fuzzers.
+#[test]
+#[ignore = "writes files: after new scenarios"]
+fn write_the_seeds_of_the_fuzzers() {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seeds = std::collections::BTreeSet::new();
+    for file in fs::read_dir(crate_folder.join("tests/scenarios")).unwrap() {
+        for line in fs::read_to_string(file.unwrap().path()).unwrap().lines() {
+            let words = line.split_whitespace().skip(2);
+            if line.starts_with("> query ") {
+                seeds.insert(Asked::parse(words).unwrap().packet().unwrap());
+            } else if line.starts_with("> packet ") {
+                seeds.insert(octets_of(words).unwrap().0);
+            }
+        }
+    }
+    let corpus = crate_folder.join("fuzz/corpus");
+    fs::create_dir_all(&corpus).unwrap();
+    for (number, seed) in seeds.iter().enumerate() {
+        fs::write(corpus.join(format!("seed-{number:03}")), seed).unwrap();
+    }
+}

@@ -1,0 +1,135 @@
+//! What each fuzz target does with its bytes, as plain functions.
+//!
+//! The binaries in `fuzz_targets/` call one each. `dns/tests/corpus.rs` includes this file and replays the corpus, so a
+//! toolchain without a fuzzer guards what was found as well. A function returns if its bytes are handled as they should
+//! be, and panics if not.
+//!
+//! | target | input | must hold |
+//! |---|---|---|
+//! | `packet` | a packet | the rules of `rules.rs` for the reply of a node with something of everything |
+//! | `empty` | a packet | the same for a node that knows nothing yet |
+//! | `query` | a packet | our parser reads what hickory's reads, and is stricter only where it means to be |
+
+pub mod decode;
+pub mod rules;
+
+#[path = "../../tests/world_text/mod.rs"]
+mod world_text;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use nigh_dns::{Arrival, Counters, Fault, Handler, Query, Snapshot};
+
+/// What is done with one input; a panic is a find.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the names of their binaries. All of them take packets, and share one corpus.
+pub const TARGETS: [(&str, Target); 3] = [("packet", packet), ("empty", empty), ("query", query)];
+
+/// The moment of every question.
+const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+/// A node that has something of everything.
+fn everything() -> &'static Handler {
+    static HANDLER: OnceLock<Handler> = OnceLock::new();
+    HANDLER.get_or_init(|| {
+        let mut world = world_text::WorldText::default();
+        for line in include_str!("../../tests/world_text/everything.txt").lines() {
+            world.line(line).expect("the world reads");
+        }
+        handler(world.snapshot(None).0)
+    })
+}
+
+fn handler(snapshot: Snapshot) -> Handler {
+    let snapshot = Arc::new(arc_swap::ArcSwap::from_pointee(snapshot));
+    Handler::new(snapshot, Arc::new(Counters::new())).with_cookies([7; 16])
+}
+
+/// A packet to a node that has something of everything, from several places, by UDP and TCP.
+pub fn packet(data: &[u8]) {
+    for source in ["203.0.113.9", "8.8.8.8", "2001:db8:c::1"] {
+        ask(everything(), data, source.parse().expect("an address"));
+    }
+}
+
+/// A packet to a node that knows nothing yet.
+pub fn empty(data: &[u8]) {
+    static HANDLER: OnceLock<Handler> = OnceLock::new();
+    let handler = HANDLER.get_or_init(|| handler(Snapshot::empty("fra".parse().expect("a label"))));
+    ask(handler, data, IpAddr::from([192, 0, 2, 53]));
+}
+
+fn ask(handler: &Handler, data: &[u8], source: IpAddr) {
+    let source = SocketAddr::new(source, 53);
+    for (arrival, udp) in
+        [(Arrival::udp(source, NOW), true), (Arrival::tcp(source, NOW, Duration::from_secs(10)), false)]
+    {
+        let reply = handler.respond(data, arrival);
+        if let Err(what) = rules::check(data, reply.as_deref(), udp) {
+            panic!("{what}\nquery {data:02x?}\nreply {reply:02x?}");
+        }
+    }
+}
+
+/// Our parser beside hickory's.
+pub fn query(data: &[u8]) {
+    let ours = Query::read(data);
+    assert_eq!(ours.is_some(), data.len() >= 12 && data[2] & 0x80 == 0);
+    let Some(ours) = ours else { return };
+    match Message::from_vec(data) {
+        Ok(theirs) => agree(data, &ours, &theirs),
+        Err(error) => {
+            // hickory reads every record; so do we only OPT, and FAMILY 0 in it is right.
+            let only_opt = decode::message(data).is_some_and(|all| all.opts().count() == all.records.len());
+            let subnet = ours.opt().and_then(|opt| opt.subnet);
+            let no_family = subnet.is_some_and(|subnet| subnet.net.is_none());
+            // Options of another version are not read.
+            let version = ours.opt().is_some_and(|opt| opt.version > 0);
+            let fine = ours.fault().is_some() || !only_opt || no_family || version;
+            assert!(fine, "hickory says {error}: {data:02x?}");
+        }
+    }
+}
+
+fn agree(data: &[u8], ours: &Query<'_>, theirs: &Message) {
+    assert_eq!((ours.id(), ours.opcode()), (theirs.metadata.id, u8::from(theirs.metadata.op_code)));
+    if let Some(asked) = ours.question() {
+        let question = theirs.queries.first().expect("a question");
+        assert!(asked.name.labels().eq(question.name().iter()), "{asked:?} {question:?}");
+        assert_eq!(asked.qtype, u16::from(question.query_type()));
+        assert_eq!(asked.qclass, u16::from(question.query_class()));
+        assert_eq!(asked.octets, &data[12..12 + asked.octets.len()]);
+    }
+    match ours.fault() {
+        None => assert_eq!(theirs.queries.len(), 1),
+        // What hickory could read to its end must not have been too short for us.
+        Some(Fault::Short | Fault::Name) => panic!("hickory reads {theirs:?}"),
+        Some(_) => return,
+    }
+    assert_eq!(ours.opt().is_some(), theirs.edns.is_some());
+    let (Some(opt), Some(edns)) = (ours.opt(), &theirs.edns) else { return };
+    // hickory raises what is too small.
+    assert_eq!((opt.size.max(512), opt.version), (edns.max_payload().max(512), edns.version()));
+    assert_eq!(opt.dnssec_ok, edns.flags().dnssec_ok);
+    if opt.version > 0 {
+        return;
+    }
+    assert_eq!(opt.nsid, edns.option(EdnsCode::NSID).is_some());
+    assert_eq!(opt.padding, edns.option(EdnsCode::Padding).is_some());
+    assert_eq!(opt.keepalive, edns.option(EdnsCode::Keepalive).is_some());
+    if let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) {
+        let net = opt.subnet.expect("a subnet").net;
+        assert_eq!(net.map_or(0, |net| net.prefix_len()), subnet.source_prefix());
+        assert!(net.is_none_or(|net| net.addr() == subnet.addr()));
+    }
+    let cookie = opt.cookie.map(|cookie| [&cookie.client, cookie.server].concat());
+    match edns.option(EdnsCode::Cookie) {
+        Some(EdnsOption::Unknown(_, theirs)) => assert_eq!(cookie.as_ref(), Some(theirs)),
+        other => assert_eq!((cookie, other), (None, None)),
+    }
+}
