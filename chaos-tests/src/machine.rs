@@ -26,8 +26,14 @@ pub enum Need {
     Tun,
     /// BIND 9's `named`.
     Named,
+    /// BIND 9's `dnssec-signzone`, and `dnssec-keygen` beside it.
+    Signer,
     /// `unbound`.
     Unbound,
+    /// PowerDNS Recursor.
+    Pdns,
+    /// Knot Resolver.
+    Kresd,
     /// `nginx`.
     Nginx,
     /// Our own program at this path.
@@ -42,7 +48,10 @@ impl Need {
             Self::Namespaces => "network namespaces",
             Self::Tun => "TUN devices",
             Self::Named => "bind9",
+            Self::Signer => "bind9-utils",
             Self::Unbound => "unbound",
+            Self::Pdns => "pdns-recursor",
+            Self::Kresd => "knot-resolver",
             Self::Nginx => "nginx",
             Self::Nigh(_) => "nigh",
         }
@@ -56,7 +65,10 @@ impl Need {
             Self::Namespaces => in_a_namespace(|| Ok(())).map(|()| "can be made (ip netns)".to_owned()),
             Self::Tun => in_a_namespace(|| sys::open_tun("probe").map(drop)).map(|()| "can be opened".to_owned()),
             Self::Named => packaged("named", "-v"),
+            Self::Signer => packaged("dnssec-signzone", "-V"),
             Self::Unbound => packaged("unbound", "-V"),
+            Self::Pdns => packaged("pdns_recursor", "--version"),
+            Self::Kresd => packaged("kresd", "-V"),
             Self::Nginx => packaged("nginx", "-v"),
             Self::Nigh(path) => version(path, "--version").map_err(|error| {
                 format!("{error}; build it with `cargo build --release -p nigh` or name it with --nigh PATH")

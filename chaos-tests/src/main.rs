@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use nigh_chaos::machine::{self, Need};
 use nigh_chaos::report;
-use nigh_chaos::scenario::{self, End, Options, Scenario};
+use nigh_chaos::scenario::{self, End, Options, Pick, Scenario};
 use nigh_chaos::wan::session;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +24,23 @@ struct Cli {
 enum Command {
     /// Real resolvers are referred to their own node, and keep getting answers when it dies (about three minutes).
     Referral(Run),
+    /// unbound, BIND, PowerDNS Recursor and Knot Resolver, each in every corner (about fifteen minutes; --fast: four).
+    Resolvers {
+        #[command(flatten)]
+        run: Run,
+        /// Only this resolver (unbound, bind, pdns, kresd); may be given several times.
+        #[arg(long, value_name = "RESOLVER")]
+        only: Vec<String>,
+        /// Only this case (`chaos resolvers --list` names them); may be given several times.
+        #[arg(long, value_name = "CASE")]
+        case: Vec<String>,
+        /// Only the quick cases.
+        #[arg(long)]
+        fast: bool,
+        /// Print what came out as JSON; everything else goes to standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// Connects existing network namespaces by a WAN; reads changes on stdin (see `chaos wan --help`).
     ///
     /// SPEC has lines `host NAME NAMESPACE ADDRESS/LEN`, `default LINK`, `pair FROM TO LINK` and `both A B LINK`, where
@@ -80,21 +97,26 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match cli.command {
-        Some(Command::Referral(run)) => play(&scenario::referral::SCENARIO, run),
+        Some(Command::Referral(run)) => play(&scenario::referral::SCENARIO, run, Pick::default(), false),
+        Some(Command::Resolvers { run, only, case, fast, json }) => {
+            let pick = Pick { only, cases: case, fast };
+            scenario::resolvers::check(&pick)?;
+            play(&scenario::resolvers::SCENARIO, run, pick, json)
+        }
         Some(Command::Wan { spec, seed }) => session::run(&spec, seed).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor { nigh }) => doctor(nigh),
         None => Ok(ExitCode::SUCCESS),
     }
 }
 
-fn play(scenario: &Scenario, run: Run) -> Result<ExitCode> {
+fn play(scenario: &Scenario, run: Run, pick: Pick, json: bool) -> Result<ExitCode> {
     if run.list {
-        for (key, claim) in (scenario.plan)() {
+        for (key, claim) in (scenario.plan)(&pick) {
             report::line(&format!("{key}: {claim}"));
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let options = Options { keep: run.keep, seed: run.seed, nigh: nigh(run.nigh)? };
+    let options = Options { keep: run.keep, seed: run.seed, nigh: nigh(run.nigh)?, pick, json };
     Ok(match scenario::run(scenario, &options)? {
         End::Passed => ExitCode::SUCCESS,
         End::Failed => ExitCode::FAILURE,
@@ -117,8 +139,18 @@ fn nigh(given: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 fn doctor(given: Option<PathBuf>) -> Result<ExitCode> {
-    let needs =
-        [Need::Root, Need::Namespaces, Need::Tun, Need::Named, Need::Unbound, Need::Nginx, Need::Nigh(nigh(given)?)];
+    let needs = [
+        Need::Root,
+        Need::Namespaces,
+        Need::Tun,
+        Need::Named,
+        Need::Signer,
+        Need::Unbound,
+        Need::Pdns,
+        Need::Kresd,
+        Need::Nginx,
+        Need::Nigh(nigh(given)?),
+    ];
     let mut rows = vec![vec!["needed".to_owned(), "here".to_owned(), "found, or what to do".to_owned()]];
     let mut all = true;
     for need in needs {

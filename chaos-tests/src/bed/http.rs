@@ -3,7 +3,7 @@
 use crate::lab::{Namespace, netns};
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Largest answer that is read: an origin's page is its name.
@@ -19,9 +19,9 @@ pub struct Page {
 }
 
 /// Fetches `path` of `host` at an address. Connecting and each read may take as long as `patience`.
-pub fn get(from: &Namespace, at: SocketAddrV4, host: &str, path: &str, patience: Duration) -> Result<Page> {
+pub fn get(from: &Namespace, at: SocketAddr, host: &str, path: &str, patience: Duration) -> Result<Page> {
     let answer = netns::inside(from.name(), || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&at.into(), patience)?;
+        let mut stream = TcpStream::connect_timeout(&at, patience)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;

@@ -1,16 +1,22 @@
 //! The parts that a scenario builds its world of: hosts on an emulated WAN, and the daemons and clients on them.
 //!
-//! One file a part; each knows how to configure its program for this world and how to tell that it is ready. IPv4 only.
+//! One file a part; each knows how to configure its program for this world and how to tell that it is ready. A host has an
+//! IPv4 address, and more of both families if it is given them.
 
+pub mod bind;
 pub mod http;
+pub mod kresd;
 pub mod named;
 pub mod nginx;
 pub mod nigh;
 pub mod nigh_json;
+pub mod pdns;
 pub mod pulse;
 pub mod resolver;
+pub mod signer;
 pub mod stub;
 pub mod unbound;
+pub mod wire;
 
 use crate::lab::{Daemon, Namespace, Run};
 use crate::machine;
@@ -18,12 +24,12 @@ use crate::wan::{Link, Port, Wan};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Every address of a bed is reached through the WAN.
+/// Every address of a bed is reached through the WAN: 10.0.0.0/8 and fd00::/8.
 const PREFIX_LEN: u8 = 8;
 /// A daemon on a busy machine with two processors is up in well under a second; this is for a bad day.
 pub const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -37,12 +43,26 @@ pub struct Host {
     pub region: &'static str,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its other addresses.
+    pub more: Vec<IpAddr>,
 }
 
 impl Host {
     /// A host.
     pub fn new(name: impl Into<String>, region: &'static str, address: Ipv4Addr) -> Self {
-        Self { name: name.into(), region, address }
+        Self { name: name.into(), region, address, more: Vec::new() }
+    }
+
+    /// The same with more addresses.
+    #[must_use]
+    pub fn with(mut self, more: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.more.extend(more);
+        self
+    }
+
+    /// All its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.address.into()).chain(self.more.iter().copied())
     }
 }
 
@@ -64,8 +84,7 @@ impl Bed {
             ports.push(Port {
                 name: host.name.clone(),
                 namespace: space.name().to_owned(),
-                address: host.address,
-                prefix_len: PREFIX_LEN,
+                addresses: host.addresses().map(|address| (address, PREFIX_LEN)).collect(),
             });
             spaces.insert(host.name.clone(), space);
         }

@@ -3,8 +3,8 @@
 use super::{Bed, START_PATIENCE, http, runnable, write};
 use crate::lab::Daemon;
 use crate::lab::wait::{Look, until};
-use anyhow::Result;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use anyhow::{Context, Result};
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use std::time::Duration;
 pub const PORT: u16 = 80;
 
 /// Starts nginx on a host; it answers `/` and `/healthz` with the host's name.
-pub fn start(bed: &Bed, host: &str, address: Ipv4Addr) -> Result<Daemon> {
+pub fn start(bed: &Bed, host: &str, addresses: &[IpAddr]) -> Result<Daemon> {
     let directory = bed.run().host_directory(host)?;
     let configuration = directory.join("nginx.conf");
-    write(&configuration, &text(host, address))?;
+    write(&configuration, &text(host, addresses))?;
     let mut command = Command::new(runnable("nginx", &directory)?);
     command.arg("-p").arg(&directory).arg("-c").arg(&configuration).arg("-e").arg(directory.join("error.log"));
     let mut daemon = bed.daemon(host, "nginx", command)?;
-    let at = SocketAddrV4::new(address, PORT);
+    let address = addresses.first().context("a web server without an address")?;
+    let at = SocketAddr::new(*address, PORT);
     until(&format!("nginx on {host} answers"), START_PATIENCE, || {
         daemon.alive()?;
         Ok(match http::get(bed.space(host)?, at, host, "/healthz", Duration::from_secs(1)) {
@@ -32,7 +33,9 @@ pub fn start(bed: &Bed, host: &str, address: Ipv4Addr) -> Result<Daemon> {
 }
 
 /// One process, so that it ends with its handle: workers would outlive a killed master.
-fn text(name: &str, address: Ipv4Addr) -> String {
+fn text(name: &str, addresses: &[IpAddr]) -> String {
+    let listen: String =
+        addresses.iter().map(|address| format!("        listen {};\n", SocketAddr::new(*address, PORT))).collect();
     format!(
         r#"daemon off;
 master_process off;
@@ -48,8 +51,7 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-        listen {address}:{PORT};
-        location / {{ return 200 "{name}\n"; }}
+{listen}        location / {{ return 200 "{name}\n"; }}
         location = /healthz {{ return 200 "{name}\n"; }}
     }}
 }}

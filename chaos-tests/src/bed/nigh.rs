@@ -9,7 +9,7 @@ use crate::lab::process::{self, Said};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -35,8 +35,12 @@ pub struct Settings {
     pub name: String,
     /// Where it stands, for people.
     pub pop: String,
-    /// Its address.
+    /// Its address: for the mesh, for DNS, and where probes leave from.
     pub address: Ipv4Addr,
+    /// Another one, for DNS and probes.
+    pub also: Option<IpAddr>,
+    /// How long it answers after it was told to drain; the default if not said.
+    pub answer_for: Option<Duration>,
     /// The addresses of nodes to join through.
     pub bootstrap: Vec<Ipv4Addr>,
     /// Its claims.
@@ -74,6 +78,13 @@ impl Operator {
         command.arg("apply").arg(catalogue).arg("--key").arg(&self.key);
         command.arg("--socket").arg(through.socket());
         succeed(command).map(drop).with_context(|| format!("applying a catalogue at {}", through.name()))
+    }
+
+    /// Ends a node's membership, by way of any node.
+    pub fn revoke(&self, name: &str, through: &Node) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(["revoke", name, "--yes"]).arg("--key").arg(&self.key).arg("--socket").arg(through.socket());
+        succeed(command).map(drop).with_context(|| format!("revoking {name} at {}", through.name()))
     }
 
     /// Issues a node's certificate for what it claims, before it has met anybody, and puts it where the node looks.
@@ -145,6 +156,18 @@ impl Node {
         }
     }
 
+    /// Tells it to leave: it withdraws its claims, answers a while longer and ends.
+    pub fn drain(&self) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg("drain").arg("--socket").arg(&self.socket);
+        succeed(command).map(drop).with_context(|| format!("draining {}", self.name()))
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(|daemon| daemon.alive().is_ok())
+    }
+
     /// Its resident memory in KiB, as the kernel counts it.
     pub fn resident_kib(&self) -> Option<u64> {
         let pid = self.daemon.as_ref()?.pid();
@@ -214,7 +237,10 @@ fn mesh_id(said: &str) -> Option<String> {
 }
 
 fn text(settings: &Settings, mesh: &str, directory: &Path, socket: &Path) -> String {
-    let Settings { name, pop, address, bootstrap, claims } = settings;
+    let Settings { name, pop, address, also, answer_for, bootstrap, claims } = settings;
+    let own = || std::iter::once(IpAddr::from(*address)).chain(*also);
+    let listen: Vec<String> = own().map(|address| format!("\"{}\"", SocketAddr::new(address, 53))).collect();
+    let sources: Vec<String> = own().map(|address| format!("\"{address}\"")).collect();
     let bootstrap: Vec<String> = bootstrap.iter().map(|peer| format!("\"{peer}:{MESH_PORT}\"")).collect();
     let mut text = format!(
         r#"[node]
@@ -228,10 +254,10 @@ listen = ["{address}:{MESH_PORT}"]
 bootstrap = [{bootstrap}]
 
 [dns]
-listen = ["{address}:53"]
+listen = [{listen}]
 
 [measure]
-source = ["{address}"]
+source = [{sources}]
 
 [admin]
 socket = "{socket}"
@@ -243,7 +269,12 @@ level = "info"
         state = directory.join("state").display(),
         bootstrap = bootstrap.join(", "),
         socket = socket.display(),
+        listen = listen.join(", "),
+        sources = sources.join(", "),
     );
+    if let Some(answer_for) = answer_for {
+        text.push_str(&format!("\n[drain]\nanswer_for = \"{}ms\"\n", answer_for.as_millis()));
+    }
     for Claim { prefix, preference } in claims {
         text.push_str(&format!("\n[[claim]]\nprefix = \"{prefix}\"\npreference = {preference}\n"));
     }

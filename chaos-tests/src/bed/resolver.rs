@@ -1,31 +1,59 @@
-//! DNS-ISP: the resolver of an ISP. Scenarios name none; which program it is, is an argument.
+//! DNS-ISP: the resolver of an ISP. Scenarios name none; which program it is, and what it is told, are arguments.
 
+use super::signer::Anchor;
 use super::stub::Stub;
 use super::{Bed, START_PATIENCE, named, write};
 use crate::lab::Daemon;
 use crate::lab::wait::{Look, until};
 use anyhow::Result;
 use hickory_proto::rr::RecordType;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+
+/// What a resolver does otherwise than by its defaults (but that it does not validate, unless it has an anchor).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Its queries leave from whatever address the routing table chooses, not from the one where it listens.
+    pub routed: bool,
+    /// Its queries go by TCP only.
+    pub tcp: bool,
+    /// What it says that it takes by UDP.
+    pub udp_size: Option<u16>,
+    /// QNAME minimisation (RFC 9156) without falling back to whole names.
+    pub strict_minimisation: bool,
+    /// Letters of random case in its questions ("0x20").
+    pub random_case: bool,
+    /// It sends its client's subnet, a /24, with questions for names in this zone (RFC 7871).
+    pub client_subnet: Option<String>,
+    /// It validates below this anchor, and makes negative answers from NSEC records that it holds (RFC 8198).
+    pub anchor: Option<Anchor>,
+}
 
 /// What a resolver is to do in a bed.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
     /// Where its configuration and whatever it writes belong.
     pub directory: &'a Path,
-    /// Where it listens, on port 53, and the source of its own queries.
-    pub address: Ipv4Addr,
-    /// A file with the hints of the private root. Nothing is signed: validation must be off.
+    /// Where it listens, on port 53, and the source of its own queries. Its family is the only one that it speaks.
+    pub address: IpAddr,
+    /// A file with the hints of the private root, which is not signed.
     pub root_hints: &'a Path,
+    /// How it differs from its defaults.
+    pub manner: &'a Manner,
 }
 
 /// A resolver program. At its defaults otherwise: the scenarios are about what real ISPs run.
-pub trait Resolver {
+pub trait Resolver: Sync {
     /// Its name in logs and tables.
     fn name(&self) -> &'static str;
+
+    /// Why it cannot be told to be so, if it cannot.
+    fn lacks(&self, manner: &Manner) -> Option<&'static str> {
+        let _ = manner;
+        None
+    }
 
     /// Writes the configuration and gives the command that runs it in the foreground, as root, as one process
     /// (a process that changes its user or has workers would outlive a killed harness).
@@ -33,20 +61,44 @@ pub trait Resolver {
 }
 
 /// Starts a resolver on a host and waits until it can resolve a name of the private root.
-pub fn start(bed: &Bed, resolver: &dyn Resolver, host: &str, address: Ipv4Addr, root: Ipv4Addr) -> Result<Daemon> {
-    let directory = bed.run().host_directory(host)?;
-    let root_hints = directory.join("root.hints");
-    write(&root_hints, &named::root_hints(root))?;
-    let command = resolver.prepare(&Task { directory: &directory, address, root_hints: &root_hints })?;
-    let mut daemon = bed.daemon(host, resolver.name(), command)?;
+pub fn start(
+    bed: &Bed,
+    resolver: &dyn Resolver,
+    host: &str,
+    address: IpAddr,
+    root: &[IpAddr],
+    manner: &Manner,
+) -> Result<Daemon> {
+    let mut daemon = launch(bed, resolver, host, address, root, manner)?;
     let client = Stub::inside(bed.space(host)?, address)?;
     until(&format!("{} on {host} resolves ns.lab", resolver.name()), START_PATIENCE, || {
         daemon.alive()?;
-        Ok(match client.ask_once("ns.lab", RecordType::A, Duration::from_millis(500)) {
-            Ok(reply) if reply.is_good() => Look::Done(()),
-            Ok(reply) => Look::NotYet(reply.code.to_string()),
-            Err(failure) => Look::NotYet(failure.to_string()),
-        })
+        Ok(ready(&client))
     })?;
     Ok(daemon)
+}
+
+/// Starts a resolver on a host without waiting for it.
+pub fn launch(
+    bed: &Bed,
+    resolver: &dyn Resolver,
+    host: &str,
+    address: IpAddr,
+    root: &[IpAddr],
+    manner: &Manner,
+) -> Result<Daemon> {
+    let directory = bed.run().host_directory(host)?;
+    let root_hints = directory.join("root.hints");
+    write(&root_hints, &named::root_hints(root))?;
+    let command = resolver.prepare(&Task { directory: &directory, address, root_hints: &root_hints, manner })?;
+    bed.daemon(host, resolver.name(), command)
+}
+
+/// Whether a resolver can resolve a name of the private root by now.
+pub fn ready(client: &Stub) -> Look<()> {
+    match client.ask_once("ns.lab", RecordType::A, Duration::from_millis(500)) {
+        Ok(reply) if reply.is_good() => Look::Done(()),
+        Ok(reply) => Look::NotYet(reply.code.to_string()),
+        Err(failure) => Look::NotYet(failure.to_string()),
+    }
 }

@@ -4,17 +4,19 @@
 
 use crate::lab::{Namespace, netns};
 use anyhow::{Context, Result};
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// How often a query is sent before it has failed. As glibc with `attempts:3`.
 pub const TRIES: u32 = 3;
 /// How long a try waits for its answer.
 pub const TRY_PATIENCE: Duration = Duration::from_secs(2);
+/// What a stub says that it takes by UDP (`options edns0` of glibc): no answer of a bed is cut short on the last mile.
+const TAKES: u16 = 4096;
 /// Larger than any UDP message.
 const MESSAGE_MAX: usize = 65_535;
 
@@ -26,9 +28,11 @@ pub struct Reply {
     /// The names that the question is an alias of, in order, each with the TTL left.
     pub aliases: Vec<(String, u32)>,
     /// The addresses, each with the TTL left.
-    pub addresses: Vec<(Ipv4Addr, u32)>,
+    pub addresses: Vec<(IpAddr, u32)>,
     /// Records in the answer that are neither.
     pub others: usize,
+    /// AD: the resolver has validated it.
+    pub validated: bool,
 }
 
 impl Reply {
@@ -78,16 +82,29 @@ pub struct Stub {
 
 impl Stub {
     /// A client of the resolver at this address.
-    pub fn connect(resolver: Ipv4Addr) -> Result<Self> {
-        let socket = UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).context("opening a UDP socket")?;
+    pub fn connect(resolver: impl Into<IpAddr>) -> Result<Self> {
+        let resolver = resolver.into();
+        let any = if resolver.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::connect_from(any, resolver)
+    }
+
+    /// The same with a source address.
+    pub fn connect_from(source: IpAddr, resolver: IpAddr) -> Result<Self> {
+        let socket = UdpSocket::bind(SocketAddr::from((source, 0))).context("opening a UDP socket")?;
         // Connected: answers of others never arrive, and a closed port is told at once.
-        socket.connect(SocketAddrV4::new(resolver, 53)).with_context(|| format!("no way to {resolver}"))?;
+        socket.connect(SocketAddr::from((resolver, 53))).with_context(|| format!("no way to {resolver}"))?;
         Ok(Self { socket })
     }
 
-    /// The same from inside a namespace.
-    pub fn inside(space: &Namespace, resolver: Ipv4Addr) -> Result<Self> {
+    /// A client in a namespace.
+    pub fn inside(space: &Namespace, resolver: impl Into<IpAddr>) -> Result<Self> {
+        let resolver = resolver.into();
         netns::inside(space.name(), || Self::connect(resolver))?
+    }
+
+    /// The same with a source address, which must be one of the namespace's.
+    pub fn inside_from(space: &Namespace, source: IpAddr, resolver: IpAddr) -> Result<Self> {
+        netns::inside(space.name(), || Self::connect_from(source, resolver))?
     }
 
     /// Asks, and asks again when nobody answers.
@@ -110,6 +127,11 @@ impl Stub {
         let mut message = Message::query();
         message.metadata.op_code = OpCode::Query;
         message.metadata.recursion_desired = true;
+        // RFC 6840 section 5.7: AD in a query asks for AD in the answer.
+        message.metadata.authentic_data = true;
+        let mut edns = Edns::new();
+        edns.set_max_payload(TAKES);
+        message.edns = Some(edns);
         message.add_query(Query::query(name, kind));
         let bytes = message.to_vec().map_err(|error| Failure::Broken(error.to_string()))?;
         self.socket.send(&bytes).map_err(failure)?;
@@ -153,14 +175,20 @@ fn read(bytes: &[u8], question: &Message) -> Option<Reply> {
     {
         return None;
     }
-    let mut reply =
-        Reply { code: message.metadata.response_code, aliases: Vec::new(), addresses: Vec::new(), others: 0 };
+    let mut reply = Reply {
+        code: message.metadata.response_code,
+        aliases: Vec::new(),
+        addresses: Vec::new(),
+        others: 0,
+        validated: message.metadata.authentic_data,
+    };
     for record in &message.answers {
         match &record.data {
             RData::CNAME(target) => {
                 reply.aliases.push((target.0.to_string().trim_end_matches('.').to_lowercase(), record.ttl));
             }
-            RData::A(address) => reply.addresses.push((address.0, record.ttl)),
+            RData::A(address) => reply.addresses.push((address.0.into(), record.ttl)),
+            RData::AAAA(address) => reply.addresses.push((address.0.into(), record.ttl)),
             _ => reply.others += 1,
         }
     }
@@ -171,7 +199,7 @@ fn read(bytes: &[u8], question: &Message) -> Option<Reply> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{Failure, Reply, Stub, read};
-    use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+    use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
     use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
     use std::net::{Ipv4Addr, UdpSocket};
     use std::time::Duration;
@@ -202,8 +230,9 @@ mod tests {
         let expected = Reply {
             code: ResponseCode::NoError,
             aliases: vec![("www.fra.lb.lab".to_owned(), 60)],
-            addresses: vec![(Ipv4Addr::new(10, 0, 0, 1), 2)],
+            addresses: vec![(Ipv4Addr::new(10, 0, 0, 1).into(), 2)],
             others: 0,
+            validated: false,
         };
         assert_eq!(reply, expected);
         assert!(reply.is_good());

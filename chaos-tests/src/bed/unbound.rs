@@ -1,11 +1,11 @@
 //! unbound as a DNS-ISP.
 
-use super::resolver::{Resolver, Task};
+use super::resolver::{Manner, Resolver, Task};
 use super::{runnable, write};
 use anyhow::Result;
 use std::process::Command;
 
-/// unbound at its defaults, without validation (the private root is not signed).
+/// unbound. It minimises names by default, and has all that a [`Manner`] can ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct Unbound;
 
@@ -24,8 +24,12 @@ impl Resolver for Unbound {
 }
 
 fn text(task: &Task<'_>) -> String {
-    let (directory, hints, address) = (task.directory.display(), task.root_hints.display(), task.address);
-    format!(
+    let Task { directory, address, root_hints, manner } = task;
+    let Manner { routed, tcp, udp_size, strict_minimisation, random_case, client_subnet, anchor } = manner;
+    let (v4, v6) = if address.is_ipv4() { ("yes", "no") } else { ("no", "yes") };
+    let validator = if anchor.is_some() { "validator " } else { "" };
+    let subnets = if client_subnet.is_some() { "subnetcache " } else { "" };
+    let mut text = format!(
         r#"server:
     directory: "{directory}"
     chroot: ""
@@ -34,13 +38,40 @@ fn text(task: &Task<'_>) -> String {
     use-syslog: no
     logfile: ""
     interface: {address}
-    outgoing-interface: {address}
-    access-control: {address}/32 allow
-    do-ip6: no
+    access-control: 10.0.0.0/8 allow
+    access-control: fd00::/8 allow
+    do-ip4: {v4}
+    do-ip6: {v6}
     root-hints: "{hints}"
-    module-config: "iterator"
-remote-control:
-    control-enable: no
-"#
-    )
+    module-config: "{subnets}{validator}iterator"
+"#,
+        directory = directory.display(),
+        hints = root_hints.display(),
+    );
+    let mut say = |line: String| text.push_str(&format!("    {line}\n"));
+    if !routed {
+        say(format!("outgoing-interface: {address}"));
+    }
+    if *tcp {
+        say("tcp-upstream: yes".to_owned());
+    }
+    if let Some(size) = udp_size {
+        say(format!("edns-buffer-size: {size}"));
+    }
+    if *strict_minimisation {
+        say("qname-minimisation-strict: yes".to_owned());
+    }
+    if *random_case {
+        say("use-caps-for-id: yes".to_owned());
+    }
+    if let Some(zone) = client_subnet {
+        say(format!("client-subnet-zone: \"{zone}\""));
+        say("max-client-subnet-ipv4: 24".to_owned());
+    }
+    if let Some(anchor) = anchor {
+        say(format!("trust-anchor: \"{anchor}\""));
+        say("aggressive-nsec: yes".to_owned());
+    }
+    text.push_str("remote-control:\n    control-enable: no\n");
+    text
 }

@@ -5,6 +5,7 @@
 
 pub mod delays;
 pub mod referral;
+pub mod resolvers;
 
 use crate::machine::{self, Need};
 use crate::report::{self, Report};
@@ -21,6 +22,21 @@ pub struct Options {
     pub seed: u64,
     /// Our program.
     pub nigh: PathBuf,
+    /// What of the scenario is played; all, if it does not know parts.
+    pub pick: Pick,
+    /// What comes out is printed as JSON, and everything else to standard error.
+    pub json: bool,
+}
+
+/// Parts of a scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Pick {
+    /// Only these resolvers; all if empty.
+    pub only: Vec<String>,
+    /// Only these cases; all if empty.
+    pub cases: Vec<String>,
+    /// Only what is quick.
+    pub fast: bool,
 }
 
 /// One step of a plan.
@@ -44,13 +60,13 @@ pub struct Scenario {
     /// What it needs of the machine.
     pub needs: fn(&Options) -> Vec<Need>,
     /// What it will prove: keys and sentences.
-    pub plan: fn() -> Vec<(&'static str, String)>,
+    pub plan: fn(&Pick) -> Vec<(&'static str, String)>,
     /// Plays it. An error is one of the harness; what the steps found is in the report.
     pub run: fn(&Options, &mut Report) -> Result<()>,
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 1] = [referral::SCENARIO];
+pub const ALL: [Scenario; 2] = [referral::SCENARIO, resolvers::SCENARIO];
 
 /// How a run ended, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,27 +81,28 @@ pub enum End {
 
 /// Runs a scenario from its plan to its list of checks.
 pub fn run(scenario: &Scenario, options: &Options) -> Result<End> {
-    let plan = (scenario.plan)();
-    report::line(&format!("{}: {}", scenario.name, scenario.about));
-    report::line(&format!("seed {}, nigh at {}", options.seed, options.nigh.display()));
-    report::line("To be proven:");
+    let say = if options.json { report::aside } else { report::line };
+    let plan = (scenario.plan)(&options.pick);
+    say(&format!("{}: {}", scenario.name, scenario.about));
+    say(&format!("seed {}, nigh at {}", options.seed, options.nigh.display()));
+    say("To be proven:");
     for (key, claim) in &plan {
-        report::line(&format!("  {key}: {claim}"));
+        say(&format!("  {key}: {claim}"));
     }
     let missing = machine::missing(&(scenario.needs)(options));
     if !missing.is_empty() {
-        report::line(&format!(
+        say(&format!(
             "SKIPPED: nothing of the above was tested, for this machine lacks\n  {}",
             missing.join("\n  ")
         ));
         return Ok(End::Skipped);
     }
     sys::catch_signals().context("catching Ctrl-C")?;
-    let mut report = Report::new(plan, report::line);
+    let mut report = Report::new(plan, say);
     if let Err(error) = (scenario.run)(options, &mut report) {
         report.check("bed", false, &format!("{error:#}"));
     }
-    report::line(&report.summary());
+    say(&report.summary());
     Ok(if report.passed() { End::Passed } else { End::Failed })
 }
 
@@ -117,7 +134,7 @@ pub fn play<S>(steps: &[Step<S>], state: &mut S, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, Step, plan_of, play};
+    use super::{ALL, Pick, Step, plan_of, play};
     use crate::report::Report;
     use anyhow::bail;
 
@@ -158,7 +175,7 @@ mod tests {
     #[test]
     fn the_plans_of_all_scenarios_name_each_check_once() {
         for scenario in ALL {
-            let mut keys: Vec<_> = (scenario.plan)().into_iter().map(|(key, _)| key).collect();
+            let mut keys: Vec<_> = (scenario.plan)(&Pick::default()).into_iter().map(|(key, _)| key).collect();
             let count = keys.len();
             keys.sort_unstable();
             keys.dedup();

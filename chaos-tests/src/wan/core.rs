@@ -8,7 +8,7 @@
 
 use rand::{Rng, RngExt};
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Packets under way at once. A 300 ms path at 100,000 packets a second, more than one thread can move, fills half.
@@ -49,7 +49,7 @@ pub struct Stats {
     pub lost: u64,
     /// Dropped because their link is cut.
     pub cut: u64,
-    /// No host has the destination address, or it is no IPv4 packet (the kernel sends some IPv6 of its own).
+    /// No host has the destination address (the kernel sends some multicast of its own), or it is no IP packet.
     pub unroutable: u64,
     /// Dropped because the queue was full.
     pub overflow: u64,
@@ -109,7 +109,7 @@ struct Directed {
 /// Routes, links and the packets under way.
 pub struct Core<R> {
     hosts: usize,
-    routes: BTreeMap<Ipv4Addr, HostId>,
+    routes: BTreeMap<IpAddr, HostId>,
     directed: Vec<Directed>,
     queue: BinaryHeap<Flight>,
     queued_bytes: usize,
@@ -119,12 +119,15 @@ pub struct Core<R> {
 }
 
 impl<R: Rng> Core<R> {
-    /// A network of these hosts (address by place), all links without delay or loss.
-    pub fn new(addresses: &[Ipv4Addr], random: R) -> Self {
+    /// A network of these hosts (addresses by place), all links without delay or loss.
+    pub fn new(addresses: &[Vec<IpAddr>], random: R) -> Self {
         let hosts = addresses.len();
+        let routes = addresses.iter().enumerate();
         Self {
             hosts,
-            routes: addresses.iter().enumerate().map(|(place, address)| (*address, HostId(place))).collect(),
+            routes: routes
+                .flat_map(|(place, addresses)| addresses.iter().map(move |address| (*address, HostId(place))))
+                .collect(),
             directed: vec![Directed::default(); hosts * hosts],
             queue: BinaryHeap::new(),
             queued_bytes: 0,
@@ -224,13 +227,21 @@ impl<R: Rng> Core<R> {
     }
 }
 
-/// The destination of an IPv4 packet (RFC 791 section 3.1: version in the first half byte, 20 bytes at least).
-fn destination(packet: &[u8]) -> Option<Ipv4Addr> {
-    let header: &[u8; 20] = packet.first_chunk()?;
-    if header[0] >> 4 != 4 {
-        return None;
+/// The destination of a packet: of IPv4 (RFC 791 section 3.1, 20 bytes at least) or IPv6 (RFC 8200 section 3, 40 bytes);
+/// both have the version in the first half byte.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => {
+            let header: &[u8; 20] = packet.first_chunk()?;
+            Some(Ipv4Addr::new(header[16], header[17], header[18], header[19]).into())
+        }
+        6 => {
+            let header: &[u8; 40] = packet.first_chunk()?;
+            let octets: &[u8; 16] = header.last_chunk()?;
+            Some(Ipv6Addr::from(*octets).into())
+        }
+        _ => None,
     }
-    Some(Ipv4Addr::new(header[16], header[17], header[18], header[19]))
 }
 
 #[cfg(test)]
@@ -239,7 +250,7 @@ mod tests {
     use super::{Core, Fate, HostId, Link, QUEUE_MAX_BYTES, QUEUE_MAX_PACKETS, Stats};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
 
     const A: HostId = HostId(0);
@@ -249,7 +260,8 @@ mod tests {
         [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3)];
 
     fn core() -> Core<ChaCha8Rng> {
-        Core::new(&ADDRESSES, ChaCha8Rng::seed_from_u64(7))
+        let addresses: Vec<Vec<IpAddr>> = ADDRESSES.iter().map(|address| vec![(*address).into()]).collect();
+        Core::new(&addresses, ChaCha8Rng::seed_from_u64(7))
     }
 
     fn packet(to: HostId, length: usize, mark: u8) -> Vec<u8> {
@@ -347,6 +359,21 @@ mod tests {
         assert_eq!(core.offer(ms(0), HostId(3), &packet(B, 60, 0)), Fate::Unroutable);
         assert_eq!(core.stats().unroutable, 5);
         assert!(!core.set(A, HostId(3), Link::default()));
+    }
+
+    #[test]
+    fn a_host_is_reached_by_each_of_its_addresses_of_both_families() {
+        let (v4, other, v6) = (ADDRESSES[1], ADDRESSES[2], Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+        let addresses = [vec![ADDRESSES[0].into()], vec![IpAddr::from(v4), other.into(), v6.into()]];
+        let mut core = Core::new(&addresses, ChaCha8Rng::seed_from_u64(7));
+        core.set(A, B, Link::delayed(ms(5)));
+        let mut sixth = vec![0_u8; 40];
+        sixth[0] = 0x60;
+        sixth[24..].copy_from_slice(&v6.octets());
+        for packet in [&packet(B, 60, 0), &packet(C, 60, 0), &sixth] {
+            assert_eq!(core.offer(ms(0), A, packet), Fate::Due(ms(5)));
+        }
+        assert_eq!(core.offer(ms(0), A, &sixth[..39]), Fate::Unroutable);
     }
 
     #[test]

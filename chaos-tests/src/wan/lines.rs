@@ -1,7 +1,7 @@
 //! The text form of a WAN, for people: `chaos wan SPEC` reads a file of these lines and then more of them on stdin.
 //!
 //! ```text
-//! host fra nigh-fra 10.49.0.2/8        a host, its existing network namespace, its address (in the file only)
+//! host fra nigh-fra 10.49.0.2/8 fd00::2/8   a host, its existing network namespace, its addresses (in the file only)
 //! default 20ms                         every pair
 //! both fra nyc 46ms jitter 2ms         both directions
 //! pair nyc fra 50ms loss 0.5%          one direction
@@ -12,6 +12,7 @@
 use super::core::Link;
 use super::switch::Port;
 use anyhow::{Context, Result, bail};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Longest delay that a line may ask for: more is a typing error, and a packet would sit in the queue for it.
@@ -45,7 +46,7 @@ pub fn parse(line: &str) -> Result<Option<Line>> {
     let owned = |word: &str| word.to_owned();
     Ok(Some(match words.as_slice() {
         [] => return Ok(None),
-        ["host", name, namespace, network] => Line::Host(port(name, namespace, network)?),
+        ["host", name, namespace, networks @ ..] => Line::Host(port(name, namespace, networks)?),
         ["default", link @ ..] => Line::Default(parse_link(link)?),
         ["pair", from, to, link @ ..] => Line::Pair(owned(from), owned(to), parse_link(link)?),
         ["both", a, b, link @ ..] => Line::Both(owned(a), owned(b), parse_link(link)?),
@@ -54,25 +55,31 @@ pub fn parse(line: &str) -> Result<Option<Line>> {
         ["stats"] => Line::Stats,
         ["quit"] => Line::Quit,
         _ => bail!(
-            "cannot read `{}`: lines are host NAME NAMESPACE ADDRESS/LEN, default LINK, pair FROM TO LINK, \
+            "cannot read `{}`: lines are host NAME NAMESPACE ADDRESS/LEN..., default LINK, pair FROM TO LINK, \
              both A B LINK, cut A B, heal A B, stats, quit; a LINK is DELAY [jitter TIME] [loss N%]",
             line.trim()
         ),
     }))
 }
 
-fn port(name: &str, namespace: &str, network: &str) -> Result<Port> {
+fn port(name: &str, namespace: &str, networks: &[&str]) -> Result<Port> {
+    if networks.is_empty() {
+        bail!("a host needs an address, written ADDRESS/LEN");
+    }
+    let addresses = networks.iter().map(|network| parse_network(network)).collect::<Result<_>>()?;
+    Ok(Port { name: name.to_owned(), namespace: namespace.to_owned(), addresses })
+}
+
+fn parse_network(network: &str) -> Result<(IpAddr, u8)> {
     let (address, prefix_len) = network.split_once('/').context("an address is written ADDRESS/LEN")?;
-    Ok(Port {
-        name: name.to_owned(),
-        namespace: namespace.to_owned(),
-        address: address.parse().with_context(|| format!("`{address}` is no IPv4 address"))?,
-        prefix_len: prefix_len
-            .parse()
-            .ok()
-            .filter(|length| *length <= 32)
-            .with_context(|| format!("`{prefix_len}` is no prefix length (0 to 32)"))?,
-    })
+    let address: IpAddr = address.parse().with_context(|| format!("`{address}` is no IP address"))?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_len = prefix_len
+        .parse()
+        .ok()
+        .filter(|length| *length <= longest)
+        .with_context(|| format!("`{prefix_len}` is no prefix length (0 to {longest})"))?;
+    Ok((address, prefix_len))
 }
 
 fn parse_link(words: &[&str]) -> Result<Link> {
@@ -137,8 +144,10 @@ mod tests {
             cut: false,
         };
         assert_eq!(link, expected);
-        let Some(Line::Host(port)) = parse("host fra space 10.49.0.2/8").unwrap() else { panic!("not a host") };
-        assert_eq!((port.address.to_string().as_str(), port.prefix_len), ("10.49.0.2", 8));
+        let Some(Line::Host(port)) = parse("host fra space 10.49.0.2/8 fd00::2/64").unwrap() else {
+            panic!("not a host")
+        };
+        assert_eq!(port.addresses, [("10.49.0.2".parse().unwrap(), 8), ("fd00::2".parse().unwrap(), 64)]);
         assert!(parse("  # nothing").unwrap().is_none());
     }
 
@@ -154,7 +163,9 @@ mod tests {
             ("both a b 1ms loss", "`loss`"),
             ("both a b 1ms lost 1%", "`lost`"),
             ("host a b 10.0.0.1", "ADDRESS/LEN"),
+            ("host a b", "needs an address"),
             ("host a b 10.0.0.1/33", "`33`"),
+            ("host a b fd00::1/129", "`129`"),
             ("cut a", "cut A B"),
         ] {
             let error = parse(line).unwrap_err().to_string();

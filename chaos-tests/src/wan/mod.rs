@@ -12,12 +12,17 @@
 //! [`session`] serve people (`chaos wan`).
 //!
 //! Rejected: `tc netem`, which many kernels (containers above all) do not have, and a bridge with nft rules, which can
-//! cut and lose but not delay. IPv4 only: the scenarios need no more yet.
+//! cut and lose but not delay. IPv4 and IPv6; nothing has to find neighbours, for a TUN device has none (it carries bare
+//! packets to whoever reads it), so a route for the prefix of the address is all that a host needs.
+//!
+//! What hosts say to each other's port 53 can be recorded ([`tap`]): the truth about who asked whom.
 
 pub mod core;
 pub mod lines;
 pub mod session;
 pub mod switch;
+pub mod tap;
 
 pub use self::core::{HostId, Link, Stats};
 pub use self::switch::{Port, Wan};
+pub use self::tap::Captured;

@@ -3,7 +3,8 @@
 //! One thread and one lock: it is held while a batch of packets is judged, never while waiting. A changed link counts
 //! for the next packet; nothing has to be woken for it, since packets under way keep their time.
 
-use super::core::{Core, HostId, Link, Stats};
+use super::core::{Core, Fate, HostId, Link, Stats};
+use super::tap::{Captured, Tape};
 use crate::lab::netns;
 use crate::sys;
 use anyhow::{Context, Result, bail};
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ use std::time::Instant;
 const DEVICE: &str = "eth0";
 /// Packets read from one device before the others get their turn and due packets leave.
 const BATCH: usize = 32;
-/// Larger than any IPv4 packet.
+/// Larger than any IP packet but IPv6's jumbograms, which no device here sends.
 const PACKET_MAX: usize = 65_536;
 /// Packets that a device holds while the thread is busy elsewhere (the default of 500 is a tenth of a second's burst).
 const DEVICE_QUEUE: u32 = 5_000;
@@ -35,16 +36,15 @@ pub struct Port {
     pub name: String,
     /// Its network namespace, as `ip netns` knows it.
     pub namespace: String,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The length of the prefix that is reached through the WAN.
-    pub prefix_len: u8,
+    /// Its addresses, each with the length of the prefix that is reached through the WAN.
+    pub addresses: Vec<(IpAddr, u8)>,
 }
 
 /// A running WAN. Dropped, it takes the devices with it.
 pub struct Wan {
     names: BTreeMap<String, HostId>,
     core: Arc<Mutex<Core<ChaCha8Rng>>>,
+    tape: Arc<Mutex<Tape>>,
     /// Closing it ends the thread.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -61,17 +61,19 @@ impl Wan {
             }
             devices.push(plug_in(port).with_context(|| format!("connecting host {}", port.name))?);
         }
-        let addresses: Vec<Ipv4Addr> = ports.iter().map(|port| port.address).collect();
+        let addresses: Vec<Vec<IpAddr>> =
+            ports.iter().map(|port| port.addresses.iter().map(|(address, _)| *address).collect()).collect();
         let core = Arc::new(Mutex::new(Core::new(&addresses, ChaCha8Rng::seed_from_u64(seed))));
+        let tape = Arc::new(Mutex::new(Tape::default()));
         let (stop, stopped) = UnixStream::pair().context("making the stop signal")?;
         let thread = std::thread::Builder::new()
             .name("wan".to_owned())
             .spawn({
-                let core = Arc::clone(&core);
-                move || forward(&devices, &stopped, &core)
+                let (core, tape) = (Arc::clone(&core), Arc::clone(&tape));
+                move || forward(&devices, &stopped, &core, &tape)
             })
             .context("starting the WAN's thread")?;
-        Ok(Self { names, core, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { names, core, tape, stop: Some(stop), thread: Some(thread) })
     }
 
     fn host(&self, name: &str) -> Result<HostId> {
@@ -114,6 +116,11 @@ impl Wan {
         lock(&self.core).stats()
     }
 
+    /// Everything on port 53 since the last call, and from the first call on.
+    pub fn listen(&self) -> Vec<Captured> {
+        lock(&self.tape).take()
+    }
+
     /// An error if forwarding has ended by itself; nothing that is measured afterwards would mean anything.
     pub fn healthy(&self) -> Result<()> {
         match &self.thread {
@@ -133,27 +140,32 @@ impl Drop for Wan {
     }
 }
 
-fn lock(core: &Mutex<Core<ChaCha8Rng>>) -> MutexGuard<'_, Core<ChaCha8Rng>> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held leaves counts and queues that are still whole.
-    core.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the device of one host and gives it its address.
+/// Makes the device of one host and gives it its addresses.
 fn plug_in(port: &Port) -> Result<File> {
     let device = netns::inside(&port.namespace, || sys::open_tun(DEVICE))?
         .context("opening a TUN device (is /dev/net/tun there, and are we root?)")?;
-    netns::configure(
-        &port.namespace,
-        &[
-            "link set lo up".to_owned(),
-            format!("address add {}/{} dev {DEVICE}", port.address, port.prefix_len),
-            format!("link set {DEVICE} txqueuelen {DEVICE_QUEUE} up"),
-        ],
-    )?;
+    let mut commands = vec!["link set lo up".to_owned()];
+    for (address, prefix_len) in &port.addresses {
+        // Without `nodad` an IPv6 address cannot be used until nobody has said for a second that it is his.
+        let family = if address.is_ipv6() { " nodad" } else { "" };
+        commands.push(format!("address add {address}/{prefix_len} dev {DEVICE}{family}"));
+    }
+    commands.push(format!("link set {DEVICE} txqueuelen {DEVICE_QUEUE} up"));
+    netns::configure(&port.namespace, &commands)?;
     Ok(device)
 }
 
-fn forward(devices: &[File], stopped: &UnixStream, core: &Mutex<Core<ChaCha8Rng>>) -> io::Result<()> {
+fn forward(
+    devices: &[File],
+    stopped: &UnixStream,
+    core: &Mutex<Core<ChaCha8Rng>>,
+    tape: &Mutex<Tape>,
+) -> io::Result<()> {
     sys::sharpen_timers()?;
     let start = Instant::now();
     let mut files: Vec<_> = devices.iter().map(AsFd::as_fd).collect();
@@ -173,7 +185,9 @@ fn forward(devices: &[File], stopped: &UnixStream, core: &Mutex<Core<ChaCha8Rng>
             for _ in 0..BATCH {
                 match device.read(&mut buffer) {
                     Ok(length) => {
-                        core.offer(start.elapsed(), HostId(place), buffer.get(..length).unwrap_or_default());
+                        let (now, packet) = (start.elapsed(), buffer.get(..length).unwrap_or_default());
+                        let fate = core.offer(now, HostId(place), packet);
+                        lock(tape).record(now, packet, matches!(fate, Fate::Due(_)));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -198,11 +212,16 @@ mod tests {
     use super::{Link, Port, Wan};
     use crate::lab::{Run, netns};
     use crate::machine::{self, Need};
-    use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
     use std::time::{Duration, Instant};
 
     const ADDRESSES: [Ipv4Addr; 3] =
         [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2), Ipv4Addr::new(10, 9, 0, 3)];
+
+    fn sixth(address: Ipv4Addr) -> Ipv6Addr {
+        let [.., last] = address.octets();
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last.into())
+    }
 
     /// Bounces a datagram between two hosts: the median of `rounds` round trips (scheduling adds to some of them).
     fn round_trip(from: &UdpSocket, to: &UdpSocket, rounds: usize) -> Duration {
@@ -245,7 +264,8 @@ mod tests {
         let mut ports = Vec::new();
         for (name, address) in ["a", "b", "c"].into_iter().zip(ADDRESSES) {
             let space = run.namespace(name).unwrap();
-            ports.push(Port { name: name.to_owned(), namespace: space.name().to_owned(), address, prefix_len: 8 });
+            let addresses = vec![(address.into(), 8), (sixth(address).into(), 8)];
+            ports.push(Port { name: name.to_owned(), namespace: space.name().to_owned(), addresses });
             spaces.push(space);
         }
         let wan = Wan::start(&ports, 1).unwrap();
@@ -272,6 +292,20 @@ mod tests {
         assert!(direct < ms(20), "without delay: {direct:?}");
         assert!((ms(40)..ms(60)).contains(&near), "20 ms each way: {near:?}");
         assert!((ms(60)..ms(80)).contains(&far), "40 ms there, 20 ms back: {far:?}");
+
+        let six: Vec<UdpSocket> = spaces
+            .iter()
+            .zip(ADDRESSES)
+            .map(|(space, address)| {
+                netns::inside(space.name(), || UdpSocket::bind((sixth(address), 53))).unwrap().unwrap()
+            })
+            .collect();
+        drop(wan.listen());
+        let (there, back) = (one_way(&six[0], &six[2]), one_way(&six[2], &six[0]));
+        assert!(there >= ms(40) && back >= ms(20) && back < there, "by IPv6: there {there:?}, back {back:?}");
+        let heard = wan.listen();
+        assert_eq!(heard.len(), 10, "port 53 is recorded");
+        assert!(heard.iter().all(|heard| heard.passed && heard.packet.ends_with(b"x")));
 
         wan.set_both("a", "c", Link::delayed(ms(5))).unwrap();
         assert!(round_trip(a, c, 9) < near, "a link that was changed live");

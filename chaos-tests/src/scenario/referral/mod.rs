@@ -31,7 +31,7 @@ pub const SCENARIO: Scenario = Scenario {
     name: "referral",
     about: "real resolvers are referred to their own node, and keep getting answers when it dies",
     needs,
-    plan: || plan_of(&steps::STEPS),
+    plan: |_| plan_of(&steps::STEPS),
     run,
 };
 

@@ -137,6 +137,8 @@ pub fn settings(pop: &Pop) -> Settings {
         name: pop.node.to_owned(),
         pop: pop.city.to_owned(),
         address: pop.address,
+        also: None,
+        answer_for: None,
         // The first node starts alone; the others join through it.
         bootstrap: POPS.iter().take(1).filter(|first| first.node != pop.node).map(|first| first.address).collect(),
         claims,

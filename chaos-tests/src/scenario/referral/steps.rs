@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::scenario::{Step, delays};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The steps.
@@ -126,7 +126,7 @@ fn fetch(world: &mut World, _: &Report) -> Result<String> {
         let reply = lookup.outcome.map_err(|failure| anyhow::anyhow!("{}: {failure}", isp.name))?;
         let origin = landing(&reply)?.origin;
         let (address, _) = reply.addresses.first().copied().context("no address")?;
-        let at = SocketAddrV4::new(address, nginx::PORT);
+        let at = SocketAddr::new(address, nginx::PORT);
         let start = Instant::now();
         let page = http::get(world.bed.space(isp.name)?, at, SERVICE, "/", FETCH_PATIENCE)?;
         let took = start.elapsed();

@@ -5,7 +5,7 @@ use crate::bed::pulse::Beat;
 use crate::bed::stub::Reply;
 use crate::report;
 use anyhow::{Context, Result, bail};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// A good answer, understood.
@@ -38,10 +38,10 @@ pub fn landing(reply: &Reply) -> Result<Landing> {
     Ok(Landing { origin, via, alias_ttl, address_ttl: *address_ttl })
 }
 
-fn origin_at(address: Ipv4Addr) -> Result<&'static str> {
+fn origin_at(address: IpAddr) -> Result<&'static str> {
     ORIGINS
         .iter()
-        .find(|origin| origin.address == address)
+        .find(|origin| IpAddr::from(origin.address) == address)
         .map(|origin| origin.region)
         .with_context(|| format!("{address} is no origin"))
 }
@@ -208,8 +208,9 @@ mod tests {
         Reply {
             code: ResponseCode::NoError,
             aliases: vec![(alias.to_owned(), 60)],
-            addresses: addresses.iter().map(|address| (*address, 1)).collect(),
+            addresses: addresses.iter().map(|address| ((*address).into(), 1)).collect(),
             others: 0,
+            validated: false,
         }
     }
 

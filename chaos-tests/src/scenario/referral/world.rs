@@ -5,7 +5,7 @@ use super::view::{Landing, Story, landing};
 use crate::bed::nigh::{Node, Operator};
 use crate::bed::nigh_json::Counters;
 use crate::bed::pulse::Pulse;
-use crate::bed::resolver::{self, Resolver};
+use crate::bed::resolver::{self, Manner, Resolver};
 use crate::bed::stub::{Lookup, Stub};
 use crate::bed::unbound::Unbound;
 use crate::bed::{Bed, named, nginx};
@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use hickory_proto::rr::RecordType;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How often a client that is watched asks.
@@ -59,19 +59,20 @@ impl World {
         let hosts = hosts();
         let bed = Bed::build(run, &hosts, options.seed, |from, to| delays::one_way(from.region, to.region))?;
         report.say(&format!("{} hosts on the WAN", hosts.len()));
-        let nodes: Vec<(&str, Ipv4Addr)> = POPS.iter().map(|pop| (pop.node, pop.address)).collect();
+        let nodes: Vec<(&str, Vec<IpAddr>)> =
+            POPS.iter().map(|pop| (pop.node, vec![pop.address.into()])).collect();
         let mut daemons = vec![
-            named::start(&bed, "root", ROOT, &named::root_zone(ROOT, DNS_A))?,
-            named::start(&bed, "dns-a", DNS_A, &named::lab_zone(DNS_A, &nodes))?,
+            named::start(&bed, "root", ROOT, &[named::root_zone(&[ROOT.into()], &[DNS_A.into()])])?,
+            named::start(&bed, "dns-a", DNS_A, &[named::lab_zone(&[DNS_A.into()], &nodes)])?,
         ];
         let unbound: &dyn Resolver = &Unbound;
         let mut stubs = BTreeMap::new();
         for isp in &ISPS {
-            daemons.push(resolver::start(&bed, unbound, isp.name, isp.resolver, ROOT)?);
+            daemons.push(resolver::start(&bed, unbound, isp.name, isp.resolver.into(), &[ROOT.into()], &Manner::default())?);
             stubs.insert(isp.name, Stub::inside(bed.space(isp.name)?, isp.resolver)?);
         }
         for origin in &ORIGINS {
-            daemons.push(nginx::start(&bed, origin.region, origin.address)?);
+            daemons.push(nginx::start(&bed, origin.region, &[origin.address.into()])?);
         }
         report.say("root, DNS-A, resolvers and origins answer");
         let operator = Operator::init(&options.nigh, bed.run().directory())?;

@@ -1,0 +1,71 @@
+//! Knot Resolver as a DNS-ISP.
+
+use super::resolver::{Manner, Resolver, Task};
+use super::{runnable, write};
+use anyhow::Result;
+use std::fs;
+use std::process::Command;
+
+/// What it says that it takes of its own clients by UDP, whatever it says to servers.
+const FROM_CLIENTS: u16 = 4096;
+
+/// Knot Resolver. It minimises names and varies the case of letters by default, and makes negative answers from NSEC
+/// records when it validates.
+#[derive(Clone, Copy, Debug)]
+pub struct Kresd;
+
+impl Resolver for Kresd {
+    fn name(&self) -> &'static str {
+        "kresd"
+    }
+
+    fn lacks(&self, manner: &Manner) -> Option<&'static str> {
+        match manner {
+            Manner { client_subnet: Some(_), .. } => Some("it sends no client subnet"),
+            Manner { strict_minimisation: true, .. } => Some("its minimisation has no strict form"),
+            _ => None,
+        }
+    }
+
+    fn prepare(&self, task: &Task<'_>) -> Result<Command> {
+        let configuration = task.directory.join("kresd.conf");
+        write(&configuration, &text(task))?;
+        // The cache is on disk and would survive a new start.
+        let data = task.directory.join("data");
+        drop(fs::remove_dir_all(&data));
+        fs::create_dir_all(&data)?;
+        let mut command = Command::new(runnable("kresd", task.directory)?);
+        command.arg("-n").arg("-c").arg(configuration).arg(data);
+        Ok(command)
+    }
+}
+
+fn text(task: &Task<'_>) -> String {
+    let Task { directory: _, address, root_hints, manner } = task;
+    let Manner { routed, tcp, udp_size, anchor, .. } = manner;
+    let (other, own) = if address.is_ipv4() { ("ipv6", "v4") } else { ("ipv4", "v6") };
+    let mut text = format!(
+        r#"cache.size = 20 * MB
+net.listen('{address}', 53, {{ kind = 'dns' }})
+net.{other} = false
+for _, name in ipairs({{ 'priming', 'detect_time_skew', 'ta_update', 'ta_signal_query' }}) do modules.unload(name) end
+trust_anchors.remove('.')
+modules = {{ hints = {{}} }}
+hints.root_file('{hints}')
+"#,
+        hints = root_hints.display(),
+    );
+    if !routed {
+        text.push_str(&format!("net.outgoing_{own}('{address}')\n"));
+    }
+    if *tcp {
+        text.push_str("policy.add(policy.all(policy.FLAGS('TCP')))\n");
+    }
+    if let Some(size) = udp_size {
+        text.push_str(&format!("net.bufsize({FROM_CLIENTS}, {size})\n"));
+    }
+    if let Some(anchor) = anchor {
+        text.push_str(&format!("trust_anchors.add('{anchor}')\n"));
+    }
+    text
+}
