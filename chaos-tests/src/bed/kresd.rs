@@ -22,7 +22,6 @@ impl Resolver for Kresd {
     fn lacks(&self, manner: &Manner) -> Option<&'static str> {
         match manner {
             Manner { client_subnet: Some(_), .. } => Some("it sends no client subnet"),
-            Manner { strict_minimisation: true, .. } => Some("its minimisation has no strict form"),
             _ => None,
         }
     }

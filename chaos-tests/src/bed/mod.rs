@@ -13,6 +13,7 @@ pub mod nigh_json;
 pub mod pdns;
 pub mod pulse;
 pub mod resolver;
+pub mod scripted;
 pub mod signer;
 pub mod stub;
 pub mod unbound;

@@ -21,7 +21,7 @@ pub struct Manner {
     pub tcp: bool,
     /// What it says that it takes by UDP.
     pub udp_size: Option<u16>,
-    /// QNAME minimisation (RFC 9156) without falling back to whole names.
+    /// QNAME minimisation (RFC 9156) without falling back to whole names, where a resolver knows such a form.
     pub strict_minimisation: bool,
     /// Letters of random case in its questions ("0x20").
     pub random_case: bool,

@@ -5,6 +5,7 @@
 //! avoid it for minutes (lame).
 
 use super::places::{ORIGINS, POPS, ZONE, both, web_addresses};
+use crate::bed::pulse::Beat;
 use crate::bed::stub::Reply;
 use crate::bed::wire::Said;
 use anyhow::{Context, Result, bail};
@@ -12,6 +13,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RData;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 /// A good answer, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +109,44 @@ pub fn servers_told(said: &[Said], egress: &[IpAddr]) -> BTreeMap<&'static str, 
     servers
 }
 
+/// What a fault cost a client that asks all the time, and when it was over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Lookups begun after the fault.
+    pub lookups: usize,
+    /// Those that failed after all their tries.
+    pub failed: usize,
+    /// From the fault to the beginning of the first lookup after which none failed; none while they fail.
+    pub good_since: Option<Duration>,
+    /// The longest that a good lookup took.
+    pub slowest: Duration,
+}
+
+impl Recovery {
+    /// In a sentence.
+    pub fn sentence(&self) -> String {
+        let since = self.good_since.map_or("never".to_owned(), |since| format!("after {:.1} s", since.as_secs_f64()));
+        let (failed, lookups, slowest) = (self.failed, self.lookups, self.slowest.as_secs_f64());
+        format!("{failed} of {lookups} lookups failed, good for ever {since}, slowest good {slowest:.1} s")
+    }
+}
+
+/// The cost of a fault, from the lookups of a client.
+pub fn recovery(beats: &[Beat], fault: Instant) -> Recovery {
+    let mut seen = Recovery::default();
+    for beat in beats.iter().filter(|beat| beat.begun >= fault) {
+        seen.lookups += 1;
+        if beat.is_good() {
+            seen.good_since.get_or_insert(beat.begun - fault);
+            seen.slowest = seen.slowest.max(beat.took);
+        } else {
+            seen.failed += 1;
+            seen.good_since = None;
+        }
+    }
+    seen
+}
+
 /// Replies that a resolver may hold against a node, each as a line.
 pub fn lame(said: &[Said], egress: &[IpAddr]) -> Vec<String> {
     let servers = servers_told(said, egress);
@@ -127,13 +167,14 @@ pub fn lame(said: &[Said], egress: &[IpAddr]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{cut_of, lame, landing, questions, tally};
+    use super::{Recovery, cut_of, lame, landing, questions, recovery, tally};
+    use crate::bed::pulse::Beat;
     use crate::bed::stub::Reply;
     use crate::bed::wire::Said;
     use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
     use hickory_proto::rr::{RData, Record, RecordType, rdata};
     use std::net::{IpAddr, SocketAddr};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     const ISP: &str = "10.49.10.53";
 
@@ -203,6 +244,21 @@ mod tests {
         ];
         assert_eq!(tally(&all, &egress()), [("fra", 2)].into());
         assert_eq!(questions(&all, &egress()).count(), 2);
+    }
+
+    #[test]
+    fn a_fault_is_over_when_no_lookup_fails_any_more() {
+        let fault = Instant::now();
+        let beat = |at: u64, good: bool| {
+            let outcome = if good { Ok(answer(&["10.1.1.80"], "x")) } else { Err("no answer".to_owned()) };
+            Beat { begun: fault + Duration::from_secs(at), took: Duration::from_secs(1), tries: 1, outcome }
+        };
+        let beats = [beat(0, true), beat(1, false), beat(2, true), beat(3, false), beat(4, true), beat(5, true)];
+        let seen = recovery(&beats, fault);
+        let (second, since) = (Duration::from_secs(1), Some(Duration::from_secs(4)));
+        assert_eq!(seen, Recovery { lookups: 6, failed: 2, good_since: since, slowest: second });
+        assert_eq!(recovery(&beats[..4], fault).good_since, None);
+        assert_eq!(recovery(&beats, fault + Duration::from_secs(4)).lookups, 2);
     }
 
     #[test]

@@ -182,6 +182,20 @@ impl World {
         Ok(())
     }
 
+    /// Waits until all nodes that are there think so of a node.
+    pub fn known_as(&self, name: &str, verdict: &str) -> Result<()> {
+        until(&format!("every node knows that {name} is {verdict}"), MESH_PATIENCE, || {
+            for node in self.present() {
+                let peers = node.peers()?;
+                let seen = peers.iter().find(|peer| peer.name == name).map(|peer| peer.verdict.as_str());
+                if seen != Some(verdict) {
+                    return Ok(Look::NotYet(format!("{} says {seen:?}", node.name())));
+                }
+            }
+            Ok(Look::Done(()))
+        })
+    }
+
     /// Waits until a node that was told to leave has ended.
     pub fn ended(&mut self, name: &str, patience: Duration) -> Result<()> {
         let node = self.nodes.get_mut(name).with_context(|| format!("no node {name}"))?;

@@ -1,9 +1,24 @@
 //! The cases, one file each: what is asked, what must come back, and what must be seen on the wire.
 
+pub mod aggressive;
+pub mod alias;
+pub mod apex;
 pub mod cold;
 pub mod dead;
+pub mod dead_both;
+pub mod drain;
+pub mod ecs;
+pub mod egress;
+pub mod experiment;
+pub mod ipv6;
+pub mod left;
+pub mod minimised;
+pub mod negative;
+pub mod random_case;
 pub mod refresh;
 pub mod second;
+pub mod tcp;
+pub mod truncated;
 
 use super::lanes::Lane;
 use super::world::World;
@@ -44,4 +59,24 @@ impl Case {
 }
 
 /// All cases, in the order in which they are played: those that change the mesh for good come last.
-pub static CASES: [Case; 4] = [cold::CASE, refresh::CASE, second::CASE, dead::CASE];
+pub static CASES: [Case; 19] = [
+    cold::CASE,
+    refresh::CASE,
+    second::CASE,
+    dead::CASE,
+    dead_both::CASE,
+    drain::CASE,
+    egress::CASE,
+    ecs::CASE,
+    ipv6::CASE,
+    tcp::CASE,
+    truncated::CASE,
+    apex::CASE,
+    alias::CASE,
+    minimised::CASE,
+    random_case::CASE,
+    negative::CASE,
+    aggressive::CASE,
+    experiment::CASE,
+    left::CASE,
+];
