@@ -168,7 +168,7 @@ pub(crate) fn course<'s>(
     };
     Course {
         pool: stand.pool,
-        decider: &cut.label,
+        decider: measured(stand.pool, &cut.label, who),
         claim: None,
         turn: snapshot.role(who, cut).map_or(Turn::Delegate, Turn::Serve),
         scope: 0,
@@ -203,13 +203,19 @@ fn as_dns_b<'s>(
     let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim));
     Course {
         pool,
-        decider: claim.map_or(who, |claim| &claim.node),
+        decider: claim.map_or(who, |claim| measured(pool, &claim.node, who)),
         claim,
         turn,
         scope,
         // All clients of a block get one answer, because a resolver will give all of them the one that it holds.
         share: client.subnet.map_or(client.source, |subnet| block_around(subnet, scope)),
     }
+}
+
+/// Whose measurements decide: those of the node that is near the client. It may have none, because it has just come, or
+/// was revoked while resolvers still ask for its cut: then those of the node that is asked, which beat any guess.
+fn measured<'s>(pool: &Pool, near: &'s Label, asked: &'s Label) -> &'s Label {
+    if near == asked || pool.is_seen_by(near) || !pool.is_seen_by(asked) { near } else { asked }
 }
 
 /// How the mesh sees the node that made a claim.

@@ -246,6 +246,11 @@ impl Pool {
         Family::of_type(rtype).is_some() || params(&self.service, rtype).is_some()
     }
 
+    /// Whether a node has told anything of any server.
+    pub(crate) fn is_seen_by(&self, node: &Label) -> bool {
+        self.views.contains_key(node)
+    }
+
     /// Notes what a node saw of a server. A server that the service does not have is ignored.
     pub(crate) fn see(&mut self, node: Label, server: &str, seen: Seen) {
         let Some(at) = self.service.servers.iter().position(|held| held.id == server) else {
