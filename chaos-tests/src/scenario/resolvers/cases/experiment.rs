@@ -57,17 +57,22 @@ fn play(world: &mut World, lanes: &mut [Lane], _: &Report) -> Result<()> {
     Ok(())
 }
 
+/// The questions in order: `P` to the parent's server, `C` to the cut's, names without the zone's.
 fn wire(lane: &mut Lane, said: &[Said]) -> Result<()> {
     let egress = lane.kind.seat.egress();
-    for name in NAMES {
-        let count = |server: Ipv4Addr| {
-            said.iter()
-                .filter(|said| said.is_question() && egress.contains(&said.from.ip()) && said.to.ip() == server)
-                .filter(|said| said.name().to_ascii_lowercase().starts_with(&format!("{name}.")))
-                .count()
-        };
-        lane.notes.push(format!("{name}: {} to the parent, {} to the cut", count(ASKED), count(CUT)));
-    }
+    let path: Vec<String> = said
+        .iter()
+        .filter(|said| said.is_question() && egress.contains(&said.from.ip()))
+        .filter_map(|said| {
+            let server = match said.to.ip() {
+                ip if ip == ASKED => 'P',
+                ip if ip == CUT => 'C',
+                _ => return None,
+            };
+            Some(format!("{server} {}", said.what_is_asked().to_ascii_lowercase().replace(&format!(".{EXPERIMENT}"), "")))
+        })
+        .collect();
+    lane.notes.push(path.join(", "));
     Ok(())
 }
 
