@@ -68,9 +68,7 @@ fn text(task: &Task<'_>) -> String {
     if let Some(anchor) = anchor {
         let (tag, algorithm, kind) = (anchor.tag, anchor.algorithm, anchor.kind);
         let (zone, digest) = (&anchor.zone, &anchor.digest);
-        text.push_str(&format!(
-            "trust-anchors {{ \"{zone}\" static-ds {tag} {algorithm} {kind} \"{digest}\"; }};\n"
-        ));
+        text.push_str(&format!("trust-anchors {{ \"{zone}\" static-ds {tag} {algorithm} {kind} \"{digest}\"; }};\n"));
     }
     text
 }

@@ -128,6 +128,9 @@ mod tests {
     fn the_root_knows_itself_and_dns_a_and_the_hints_know_the_root() {
         let zone = root_zone(&[ROOT], &[DNS_A]);
         assert!(zone.text.contains("\n. NS a.root.\na.root. A 10.0.0.53\nlab. NS ns.lab.\nns.lab. A 10.0.1.53\n"));
-        assert_eq!(root_hints(&[ROOT, SIXTH]), ". 3600 NS a.root.\na.root. 3600 A 10.0.0.53\na.root. 3600 AAAA fd00::1\n");
+        assert_eq!(
+            root_hints(&[ROOT, SIXTH]),
+            ". 3600 NS a.root.\na.root. 3600 A 10.0.0.53\na.root. 3600 AAAA fd00::1\n"
+        );
     }
 }

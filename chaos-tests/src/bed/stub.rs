@@ -199,7 +199,7 @@ fn read(bytes: &[u8], question: &Message) -> Option<Reply> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{Failure, Reply, Stub, read};
-    use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+    use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
     use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
     use std::net::{Ipv4Addr, UdpSocket};
     use std::time::Duration;

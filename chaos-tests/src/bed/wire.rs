@@ -35,9 +35,10 @@ impl Said {
 
     /// The name that is asked for, as it was written, without the dot at the end.
     pub fn name(&self) -> String {
-        self.message.queries.first().map_or_else(String::new, |query| {
-            query.name().to_string().trim_end_matches('.').to_owned()
-        })
+        self.message
+            .queries
+            .first()
+            .map_or_else(String::new, |query| query.name().to_string().trim_end_matches('.').to_owned())
     }
 
     /// The name and the type that are asked for.
@@ -121,12 +122,12 @@ mod tests {
     use super::read;
     use crate::wan::Captured;
     use hickory_proto::op::{Message, Query};
-    use hickory_proto::rr::RecordType;
+    use hickory_proto::rr::{Name, RecordType};
     use std::time::Duration;
 
     fn question() -> Vec<u8> {
         let mut message = Message::query();
-        message.add_query(Query::query("wWw.lb.lab.".parse().unwrap(), RecordType::A));
+        message.add_query(Query::query(Name::from_ascii("wWw.lb.lab.").unwrap(), RecordType::A));
         message.to_vec().unwrap()
     }
 
@@ -172,7 +173,8 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_passed_over() {
-        let odd = [heard(Vec::new()), heard(vec![0x45]), by_tcp(&[]), by_tcp(&[0, 200, 1]), fourth(17, [0; 4], &[0; 9])];
+        let odd =
+            [heard(Vec::new()), heard(vec![0x45]), by_tcp(&[]), by_tcp(&[0, 200, 1]), fourth(17, [0; 4], &[0; 9])];
         assert!(read(&odd).is_empty());
     }
 }

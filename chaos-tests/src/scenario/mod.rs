@@ -91,10 +91,7 @@ pub fn run(scenario: &Scenario, options: &Options) -> Result<End> {
     }
     let missing = machine::missing(&(scenario.needs)(options));
     if !missing.is_empty() {
-        say(&format!(
-            "SKIPPED: nothing of the above was tested, for this machine lacks\n  {}",
-            missing.join("\n  ")
-        ));
+        say(&format!("SKIPPED: nothing of the above was tested, for this machine lacks\n  {}", missing.join("\n  ")));
         return Ok(End::Skipped);
     }
     sys::catch_signals().context("catching Ctrl-C")?;

@@ -59,8 +59,7 @@ impl World {
         let hosts = hosts();
         let bed = Bed::build(run, &hosts, options.seed, |from, to| delays::one_way(from.region, to.region))?;
         report.say(&format!("{} hosts on the WAN", hosts.len()));
-        let nodes: Vec<(&str, Vec<IpAddr>)> =
-            POPS.iter().map(|pop| (pop.node, vec![pop.address.into()])).collect();
+        let nodes: Vec<(&str, Vec<IpAddr>)> = POPS.iter().map(|pop| (pop.node, vec![pop.address.into()])).collect();
         let mut daemons = vec![
             named::start(&bed, "root", ROOT, &[named::root_zone(&[ROOT.into()], &[DNS_A.into()])])?,
             named::start(&bed, "dns-a", DNS_A, &[named::lab_zone(&[DNS_A.into()], &nodes)])?,
@@ -68,7 +67,14 @@ impl World {
         let unbound: &dyn Resolver = &Unbound;
         let mut stubs = BTreeMap::new();
         for isp in &ISPS {
-            daemons.push(resolver::start(&bed, unbound, isp.name, isp.resolver.into(), &[ROOT.into()], &Manner::default())?);
+            daemons.push(resolver::start(
+                &bed,
+                unbound,
+                isp.name,
+                isp.resolver.into(),
+                &[ROOT.into()],
+                &Manner::default(),
+            )?);
             stubs.insert(isp.name, Stub::inside(bed.space(isp.name)?, isp.resolver)?);
         }
         for origin in &ORIGINS {

@@ -172,7 +172,7 @@ mod tests {
     use crate::bed::stub::Reply;
     use crate::bed::wire::Said;
     use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
-    use hickory_proto::rr::{RData, Record, RecordType, rdata};
+    use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
     use std::net::{IpAddr, SocketAddr};
     use std::time::{Duration, Instant};
 
@@ -184,7 +184,7 @@ mod tests {
 
     fn said(from: &str, to: &str, name: &str) -> Said {
         let mut message = Message::query();
-        message.add_query(Query::query(format!("{name}.").parse().unwrap(), RecordType::A));
+        message.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), RecordType::A));
         let at = |host: &str| SocketAddr::new(host.parse().unwrap(), 53);
         let (from, to) = (at(from), at(to));
         Said { at: Duration::ZERO, from, to, tcp: false, passed: true, size: 0, message }

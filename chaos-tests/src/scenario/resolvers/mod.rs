@@ -92,8 +92,9 @@ fn run(options: &Options, report: &mut Report) -> Result<()> {
         report.say(&format!("configurations and logs stay in {}", run.directory().display()));
     }
     let mut world = World::build(run, options, report)?;
-    let wanted =
-        |kind: &&Kind| options.pick.only.is_empty() || options.pick.only.iter().any(|name| name == kind.resolver.name());
+    let wanted = |kind: &&Kind| {
+        options.pick.only.is_empty() || options.pick.only.iter().any(|name| name == kind.resolver.name())
+    };
     let kinds: Vec<&'static Kind> = KINDS.iter().filter(wanted).collect();
     let mut rows = Vec::new();
     for case in picked(&options.pick) {

@@ -45,9 +45,9 @@ pub const EXPERIMENT: &str = "exp.lab";
 /// A host's IPv6 address.
 pub fn sixth(address: Ipv4Addr) -> Ipv6Addr {
     // Decimal digits read as hexadecimal ones.
-    let [a, b, c, d] = address.octets().map(|octet| {
-        u16::from(octet / 100) * 0x100 + u16::from(octet / 10 % 10) * 0x10 + u16::from(octet % 10)
-    });
+    let [a, b, c, d] = address
+        .octets()
+        .map(|octet| u16::from(octet / 100) * 0x100 + u16::from(octet / 10 % 10) * 0x10 + u16::from(octet % 10));
     Ipv6Addr::new(0xfd00, 0, 0, 0, a, b, c, d)
 }
 
@@ -190,9 +190,7 @@ pub fn hosts(resolvers: &[(&str, Seat)]) -> Vec<Host> {
     }));
     hosts.extend(resolvers.iter().map(|(name, seat)| {
         let clients = seat.clients().map(IpAddr::from);
-        Host::new(*name, "eu-central-1", seat.address())
-            .with(seat.egress().into_iter().skip(1))
-            .with(clients)
+        Host::new(*name, "eu-central-1", seat.address()).with(seat.egress().into_iter().skip(1)).with(clients)
     }));
     hosts
 }
@@ -201,7 +199,8 @@ pub fn hosts(resolvers: &[(&str, Seat)]) -> Vec<Host> {
 pub fn zones() -> [ZoneFile; 2] {
     let nodes: Vec<(&str, Vec<IpAddr>)> = POPS.iter().map(|pop| (pop.node, both(pop.address).to_vec())).collect();
     let mut lab = named::lab_zone(&both(DNS_A), &nodes);
-    lab.text.push_str(&format!("shop.lab. NS ns.lab.\n{EXPERIMENT}. NS ns.{EXPERIMENT}.\nns.{EXPERIMENT}. A {ASKED}\n"));
+    lab.text
+        .push_str(&format!("shop.lab. NS ns.lab.\n{EXPERIMENT}. NS ns.{EXPERIMENT}.\nns.{EXPERIMENT}. A {ASKED}\n"));
     let shop = named::head("shop.lab.", "ns.lab.") + &format!("shop.lab. NS ns.lab.\n{ALIAS}. CNAME {SERVICE}.\n");
     [lab, ZoneFile { apex: "shop.lab.".to_owned(), text: shop }]
 }

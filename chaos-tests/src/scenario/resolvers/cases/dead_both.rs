@@ -33,10 +33,8 @@ pub const CASE: Case = Case {
 fn play(world: &mut World, lanes: &mut [Lane], report: &Report) -> Result<()> {
     each(lanes, |lane| lane.reach("first", SERVICE, NEAREST).map(drop));
     let servers = world.servers(OWN)?;
-    let pulses: Vec<Pulse> = lanes
-        .iter()
-        .map(|lane| Pulse::start(lane.client(&world.bed, None)?, SERVICE, PULSE))
-        .collect::<Result<_>>()?;
+    let pulses: Vec<Pulse> =
+        lanes.iter().map(|lane| Pulse::start(lane.client(&world.bed, None)?, SERVICE, PULSE)).collect::<Result<_>>()?;
     for node in &servers {
         world.die(node)?;
     }

@@ -29,10 +29,8 @@ pub const CASE: Case = Case {
 
 fn play(world: &mut World, lanes: &mut [Lane], report: &Report) -> Result<()> {
     each(lanes, |lane| lane.reach("first", SERVICE, NEAREST).map(drop));
-    let pulses: Vec<Pulse> = lanes
-        .iter()
-        .map(|lane| Pulse::start(lane.client(&world.bed, None)?, SERVICE, PULSE))
-        .collect::<Result<_>>()?;
+    let pulses: Vec<Pulse> =
+        lanes.iter().map(|lane| Pulse::start(lane.client(&world.bed, None)?, SERVICE, PULSE)).collect::<Result<_>>()?;
     let begin = Instant::now();
     world.drain(OWN)?;
     world.known_as(OWN, "draining")?;

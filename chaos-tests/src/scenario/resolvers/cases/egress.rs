@@ -55,7 +55,7 @@ fn route(world: &World, lane: &Lane, turn: usize) -> Result<()> {
         .iter()
         .enumerate()
         .map(|(place, pop)| {
-            let source = if (place + turn) % 2 == 0 { seat.second() } else { seat.address() };
+            let source = if (place + turn).is_multiple_of(2) { seat.second() } else { seat.address() };
             format!("route replace {}/32 dev eth0 src {source}", pop.address)
         })
         .collect();

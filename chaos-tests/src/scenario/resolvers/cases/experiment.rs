@@ -69,7 +69,10 @@ fn wire(lane: &mut Lane, said: &[Said]) -> Result<()> {
                 ip if ip == CUT => 'C',
                 _ => return None,
             };
-            Some(format!("{server} {}", said.what_is_asked().to_ascii_lowercase().replace(&format!(".{EXPERIMENT}"), "")))
+            Some(format!(
+                "{server} {}",
+                said.what_is_asked().to_ascii_lowercase().replace(&format!(".{EXPERIMENT}"), "")
+            ))
         })
         .collect();
     lane.notes.push(path.join(", "));
@@ -192,7 +195,9 @@ mod tests {
 
     #[test]
     fn the_parent_says_what_each_name_stands_for_and_delegates_the_cuts() {
-        for (name, answers, authorities) in [("bare", 2, 0), ("with", 2, 1), ("again", 2, 1), ("plain", 1, 1), ("own", 2, 1), ("inside", 2, 0)] {
+        for (name, answers, authorities) in
+            [("bare", 2, 0), ("with", 2, 1), ("again", 2, 1), ("plain", 1, 1), ("own", 2, 1), ("inside", 2, 0)]
+        {
             let said = ask(as_parent, &format!("{name}.Exp.lab."), RecordType::A);
             assert_eq!((said.answers.len(), said.authorities.len()), (answers, authorities), "{name}");
             assert!(said.metadata.authoritative);

@@ -32,7 +32,9 @@ fn wire(lane: &mut Lane, said: &[Said]) -> Result<()> {
     }
     for (node, reply) in replies(said, &egress) {
         let asked = questions(said, &egress).any(|(asked, question)| {
-            asked == node && question.message.metadata.id == reply.message.metadata.id && question.name() == reply.name()
+            asked == node
+                && question.message.metadata.id == reply.message.metadata.id
+                && question.name() == reply.name()
         });
         if !asked {
             bail!("{node} changed the case of letters: {}", reply.line());
