@@ -6,13 +6,18 @@
 //!
 //! **Bind one UDP socket per address.** A socket on a wildcard address answers from whichever address the route back
 //! prefers; where that is not the one that was asked, resolvers throw the answer away. Several sockets on one address
-//! (`SO_REUSEPORT`) are served in parallel, one task each.
+//! (`SO_REUSEPORT`) are served in parallel, one thread each.
 
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock comes in")]
 
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -25,12 +30,29 @@ use crate::{Handler, tcp, udp};
 pub struct Front {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    threads: Threads,
+}
+
+/// The threads that answer by UDP; they end when this goes.
+struct Threads {
+    stop: Arc<AtomicBool>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Answers on the sockets until told to stop. Must be called within a tokio runtime.
-pub fn serve(handler: Handler, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) -> Front {
+///
+/// # Errors
+/// The operating system gives no thread for a UDP socket.
+pub fn serve(handler: Handler, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) -> io::Result<Front> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let mut threads = Threads { stop: Arc::default(), running: Vec::new() };
     for socket in udp {
         if socket.local_addr().is_ok_and(|address| address.ip().is_unspecified()) {
             info!(
@@ -38,13 +60,15 @@ pub fn serve(handler: Handler, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) -> Fr
                  than was asked. List them one by one in dns.listen then"
             );
         }
-        tasks.spawn(udp::run(socket, handler.clone(), stopped.clone()));
+        let (handler, stop) = (handler.clone(), threads.stop.clone());
+        let thread = Builder::new().name("nigh-dns".to_owned());
+        threads.running.push(thread.spawn(move || udp::run(&socket, &handler, &stop))?);
     }
     let house = House::new(tcp::LIMITS.connections, tcp::LIMITS.of_one_network);
     for listener in tcp {
         tasks.spawn(tcp::run(listener, handler.clone(), stopped.clone(), tcp::LIMITS, house.clone()));
     }
-    Front { stop, tasks }
+    Ok(Front { stop, tasks, threads })
 }
 
 impl Front {
@@ -52,11 +76,21 @@ impl Front {
     pub async fn stop(mut self) {
         // Nobody listening means that all fronts have ended already.
         let _ = self.stop.send(true);
+        self.threads.stop.store(true, Ordering::Relaxed);
+        let running = std::mem::take(&mut self.threads.running);
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in running {
+                if thread.join().is_err() {
+                    warn!("a thread that answers by UDP did not end well");
+                }
+            }
+        });
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
                 warn!(%error, "a DNS front did not end well");
             }
         }
+        let _ = joined.await;
     }
 }
 

@@ -47,13 +47,13 @@ async fn start() -> Running {
     let mut sockets = Vec::new();
     // Two addresses: an answer must leave from the one that was asked.
     for address in ["127.0.0.1:0", "127.0.0.2:0"] {
-        sockets.push(UdpSocket::bind(address).await.unwrap());
+        sockets.push(std::net::UdpSocket::bind(address).unwrap());
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let udp = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
     let tcp = listener.local_addr().unwrap();
     let handler = Handler::new(snapshot.clone(), counters.clone());
-    Running { front: serve(handler, sockets, vec![listener]), counters, snapshot, udp, tcp }
+    Running { front: serve(handler, sockets, vec![listener]).unwrap(), counters, snapshot, udp, tcp }
 }
 
 fn question(id: u16) -> Vec<u8> {

@@ -14,7 +14,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -26,7 +26,7 @@ use nigh_dns::{Counters, Front, Handler, Label, Snapshot};
 use nigh_gossip::{Mesh, MeshView, Page, Table, admission};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
     time::Instant,
@@ -52,6 +52,8 @@ use crate::{
 
 /// Receive buffer of a UDP socket: the default of 208 KiB holds 2 ms of a burst at full speed.
 const UDP_BUFFER: usize = 4 << 20;
+/// Threads that answer on one address. More only wait for the same network card.
+const MOST_ANSWERERS: usize = 16;
 /// TCP connections waiting to be taken.
 const TCP_BACKLOG: i32 = 512;
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
@@ -262,7 +264,7 @@ impl Node {
         let left = self.leave_cuts_of_the_revoked(&view, &facts);
         // Until our own profile has come round there is nobody to answer as.
         if facts.nodes.contains_key(&facts.me) {
-            self.project(facts, &view, &measured);
+            self.project(facts, &view, &measured)?;
         }
         if volunteering || left {
             // After the snapshot that answers for the new cuts: nobody is sent here before.
@@ -275,7 +277,7 @@ impl Node {
     }
 
     /// Makes the snapshot that packets are answered from.
-    fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) {
+    fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) -> anyhow::Result<()> {
         self.serial += 1;
         let lingering = self.cuts.answered_for(unix()).cloned().collect();
         let (snapshot, problems) = Snapshot::build(projection::world(self.serial, &facts, measured, lingering));
@@ -293,9 +295,10 @@ impl Node {
         }
         self.running.latest.store(Arc::new(Latest { facts, serial: self.serial, warnings }));
         if let Some((handler, udp, tcp)) = self.bound.take() {
-            self.front = Some(nigh_dns::serve(handler, udp, tcp));
+            self.front = Some(nigh_dns::serve(handler, udp, tcp).context("no thread to answer with")?);
             tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");
         }
+        Ok(())
     }
 
     /// Keeps the newest certificate beside the key: the next start may come before the mesh is met.
@@ -469,22 +472,33 @@ fn bind(listen: &[SocketAddr]) -> anyhow::Result<(Vec<UdpSocket>, Vec<TcpListene
                  53 of 127.0.0.53), is the address this host's, and may nigh bind ports below 1024 (CAP_NET_BIND_SERVICE)?"
             )
         };
-        sockets.0.push(udp(*address).with_context(help)?);
+        sockets.0.extend(udp(*address).with_context(help)?);
         sockets.1.push(tcp(*address).with_context(help)?);
     }
     Ok(sockets)
 }
 
-fn udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
+/// A socket for each core: the kernel shares the packets out among them.
+fn udp(address: SocketAddr) -> std::io::Result<Vec<UdpSocket>> {
+    // One that shares the port with nobody first: sockets that do would start beside another server's that does too, and
+    // each would get a part of the questions.
+    let alone = one_udp(address, false)?;
+    let bound = alone.local_addr()?;
+    drop(alone);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_ANSWERERS);
+    (0..cores).map(|_| one_udp(bound, true)).collect()
+}
+
+fn one_udp(address: SocketAddr, shared: bool) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // The kernel gives what rmem_max allows; less is no reason not to answer.
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
