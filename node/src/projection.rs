@@ -99,6 +99,8 @@ fn services(catalogue: &Catalogue) -> Vec<dns::Service> {
             ttl: service.policy.ttl,
             answers: service.policy.answers,
             spread: service.policy.spread,
+            https: service.policy.https.clone(),
+            svcb: service.policy.svcb.clone(),
             servers: service
                 .servers
                 .iter()

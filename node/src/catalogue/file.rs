@@ -9,7 +9,7 @@ use hickory_proto::serialize::binary::BinEncodable;
 
 use super::{
     Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSETS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD,
-    MAX_TTL, MAX_ZONES, Mode, Policy, Server, Service, Zone, name, zone_file,
+    MAX_TTL, MAX_ZONES, Mode, Policy, Server, Service, SvcParams, Zone, name, svc_params, zone_file,
 };
 use crate::config::document::{Document, Item, Section, all, optional};
 use crate::config::{ConfigErrors, Label, value};
@@ -128,7 +128,7 @@ fn nameservers(section: &Section<'_>) -> Vec<Label> {
 }
 
 fn services(root: &Section<'_>, zones: &BTreeMap<Name, Zone>) -> BTreeMap<Name, Service> {
-    let keys = ["name", "mode", "ttl", "answers", "spread", "probe", "server"];
+    let keys = ["name", "mode", "ttl", "answers", "spread", "probe", "https", "svcb", "server"];
     let sections = root.sections("service", &keys);
     at_most(root.get("service"), sections.len(), MAX_SERVICES);
     let mut seen: BTreeMap<Name, Item<'_>> = BTreeMap::new();
@@ -195,8 +195,28 @@ fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
     let spread = optional(section.get("spread"), Duration::ZERO, |item| time(item, Duration::ZERO, MAX_SPREAD));
     let probe = probe(section, host);
     let servers = servers(section);
-    let policy = Policy { mode: mode?, ttl: ttl?, answers: answers?, spread: spread?, probe: probe? };
+    let (https, svcb) = (svc_params(section, "https"), svc_params(section, "svcb"));
+    let (https, svcb) = (https?, svcb?);
+    let policy = Policy { mode: mode?, ttl: ttl?, answers: answers?, spread: spread?, probe: probe?, https, svcb };
     Some(Service { policy, servers })
+}
+
+/// The parameters of an HTTPS or SVCB record, if the service shall have one; nothing: they are at fault.
+fn svc_params(service: &Section<'_>, key: &'static str) -> Option<Option<SvcParams>> {
+    let Some(item) = service.get(key) else { return Some(None) };
+    let section = service.section(key, &["alpn", "port", "params"]);
+    let protocol = |text: &str| {
+        let right = |b: u8| b.is_ascii_graphic() && !matches!(b, b',' | b'"' | b'\\');
+        let right = (1..=255).contains(&text.len()) && text.bytes().all(right);
+        if right { Ok(text.to_owned()) } else { Err("a protocol's id is expected, such as \"h2\"".to_owned()) }
+    };
+    let alpn = all(&section.list("alpn"), |item| item.text(protocol));
+    let port = optional(section.get("port"), None, |item| number(item, 1, u16::MAX).map(Some));
+    let params = all(&section.list("params"), |item| item.text(|text| Ok(text.to_owned())));
+    let (alpn, port, mut words) = (alpn?, port?, params?);
+    words.extend((!alpn.is_empty()).then(|| format!("alpn={}", alpn.join(","))));
+    words.extend(port.map(|port| format!("port={port}")));
+    svc_params::read(&words).map_err(|problem| item.fault(problem)).ok().map(Some)
 }
 
 fn probe(service: &Section<'_>, host: Option<&Name>) -> Option<ProbeSpec> {

@@ -23,6 +23,7 @@ pub mod name;
 mod plan;
 pub mod record;
 mod records;
+mod svc_params;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -35,6 +36,8 @@ use std::time::Duration;
 use hickory_proto::rr::{Name, RData};
 use hickory_proto::serialize::binary::BinEncodable;
 use nigh_gossip::Table;
+
+pub use nigh_dns::SvcParams;
 
 use crate::config::{ConfigErrors, Label};
 use crate::measure::target::ProbeSpec;
@@ -57,6 +60,8 @@ pub const MAX_TTL: u32 = 3600;
 pub const MAX_ANSWERS: u8 = 8;
 /// The widest spread: beyond a second of difference nothing is "equally near".
 pub const MAX_SPREAD: Duration = Duration::from_secs(1);
+/// Octets of the parameters of an HTTPS or SVCB record: with addresses in it and beside it, it still fits a datagram.
+pub const MAX_SVC_BYTES: usize = 512;
 /// The name servers of one zone, as many as the DNS puts into an NS set.
 pub const MAX_NAMESERVERS: usize = 8;
 
@@ -124,6 +129,10 @@ pub struct Policy {
     pub spread: Duration,
     /// How the servers are measured.
     pub probe: ProbeSpec,
+    /// What an HTTPS record says beside the addresses (RFC 9460), in order of the keys; nothing: there is none.
+    pub https: Option<SvcParams>,
+    /// The same of an SVCB record.
+    pub svcb: Option<SvcParams>,
 }
 
 /// How a node answers as DNS-B. The catalogue's own word for it: records outlive the types of the answering crate.

@@ -10,7 +10,7 @@ use nigh_gossip::Page;
 
 use super::hlc::{Clock, TooFarAhead};
 use super::record::{Identity, Record, Value};
-use super::{Catalogue, Records, name};
+use super::{Catalogue, Records, name, svc_params};
 use crate::measure::target::ProbeKind;
 
 /// One record that must change.
@@ -164,6 +164,8 @@ fn fields(value: &Value) -> Fields {
                 ("rise", probe.rise.to_string()),
                 ("fall", probe.fall.to_string()),
             ]);
+            fields.extend(policy.https.as_ref().map(|params| ("https", svc_params::text(params))));
+            fields.extend(policy.svcb.as_ref().map(|params| ("svcb", svc_params::text(params))));
             match &probe.kind {
                 ProbeKind::Tcp => fields.insert("probe", format!("tcp port {}", probe.port)),
                 ProbeKind::Http { path, host, expect: (first, last) } => {

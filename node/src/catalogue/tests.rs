@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::admission::{NotAdmitted, admit};
 use super::hlc::Clock;
 use super::record::{Identity, Record, Unreadable, Value};
-use super::{Catalogue, Mode, Policy, Records, RrSet, Server, Service, TABLE, Zone, name, plan, sign, wire};
+use super::{Catalogue, Mode, Policy, Records, RrSet, Server, Service, SvcParams, TABLE, Zone, name, plan, sign, wire};
 use crate::identity;
 use crate::measure::target::{ProbeKind, ProbeSpec};
 
@@ -262,8 +262,10 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         }),
     ];
     let times = (0u64..=1_000_000, 100_000u64..=3_600_000_000, 5000u64..=30_000_000);
-    (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30)).prop_map(
-        |(answer, ttl, answers, kind, port, (spread, interval, timeout), (rise, fall))| Policy {
+    let params = || prop::option::of((prop::option::of("[a-z][0-9]"), prop::option::of(1u16..)));
+    let params = (params(), params()).prop_map(|(https, svcb)| (https.map(svc), svcb.map(svc)));
+    (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30), params).prop_map(
+        |(answer, ttl, answers, kind, port, (spread, interval, timeout), (rise, fall), (https, svcb))| Policy {
             mode: if answer { Mode::Answer } else { Mode::Refer },
             ttl,
             answers,
@@ -276,8 +278,17 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 rise,
                 fall,
             },
+            https,
+            svcb,
         },
     )
+}
+
+fn svc((alpn, port): (Option<String>, Option<u16>)) -> SvcParams {
+    let alpn = alpn.map(|alpn| format!("alpn={alpn}"));
+    let port = port.map(|port| format!("port={port}"));
+    let words: Vec<String> = alpn.into_iter().chain(port).chain(["key7=x".to_owned()]).collect();
+    super::svc_params::read(&words).unwrap()
 }
 
 fn any_server() -> impl Strategy<Value = Server> {

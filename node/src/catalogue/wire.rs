@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{Identity, Value};
 use super::{
     MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode, Policy, RrSet, Server,
-    Zone, file,
+    Zone, file, svc_params,
 };
 use crate::config::value::contactable;
 use crate::measure::target::{ProbeKind, ProbeSpec};
@@ -30,6 +30,11 @@ struct PolicyBytes {
     answers: u8,
     spread_us: u64,
     probe: ProbeBytes,
+    /// As an SVCB record in ServiceMode at the name itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    https: Option<serde_bytes::ByteBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    svcb: Option<serde_bytes::ByteBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +80,8 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
             answers: policy.answers,
             spread_us: micros(policy.spread),
             probe: probe_bytes(&policy.probe),
+            https: policy.https.as_ref().map(|params| svc_params::encode(params).into()),
+            svcb: policy.svcb.as_ref().map(|params| svc_params::encode(params).into()),
         }),
         Value::Server(server) => {
             let address = match server.address {
@@ -151,7 +158,9 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
     if !(1..=MAX_TTL).contains(&read.ttl) || !(1..=MAX_ANSWERS).contains(&read.answers) || spread > MAX_SPREAD {
         return Err(format!("ttl {}, {} answers or spread {spread:?} beyond bounds", read.ttl, read.answers));
     }
-    Ok(Policy { mode, ttl: read.ttl, answers: read.answers, spread, probe: probe(read.probe)? })
+    let params = |bytes: Option<serde_bytes::ByteBuf>| bytes.map(|bytes| svc_params::decode(&bytes)).transpose();
+    let (https, svcb) = (params(read.https)?, params(read.svcb)?);
+    Ok(Policy { mode, ttl: read.ttl, answers: read.answers, spread, probe: probe(read.probe)?, https, svcb })
 }
 
 fn probe_bytes(probe: &ProbeSpec) -> ProbeBytes {
