@@ -146,17 +146,18 @@ fn run_server(kind: &str) {
     let handler = Handler::new(Arc::new(ArcSwap::from_pointee(snapshot())), Arc::new(Counters::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         println!("{}", socket.local_addr().unwrap());
         std::io::stdout().flush().unwrap();
         let gone = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
         if kind == "our front" {
-            let front = serve(handler, vec![socket], Vec::new());
+            let front = serve(handler, vec![socket], Vec::new()).unwrap();
             let _ = gone.await;
             front.stop().await;
         } else {
             let mut server = hickory_server::Server::new(handler);
-            server.register_socket(socket);
+            socket.set_nonblocking(true).unwrap();
+            server.register_socket(tokio::net::UdpSocket::from_std(socket).unwrap());
             let _ = gone.await;
             server.shutdown_gracefully().await.unwrap();
         }

@@ -11,9 +11,10 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 use serde::Serialize;
 
-use crate::answer::answer_as;
+use crate::answer::{answer_as, target, walk};
 use crate::claims::host;
 use crate::decide::{Client, Course, Direct, Turn, Way, course, standing};
+use crate::explain_names;
 use crate::snapshot::{CutRole, Snapshot};
 use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
 use crate::wire_name::{WireName, mnemonic, plain};
@@ -51,7 +52,7 @@ pub struct Explanation {
     pub authority: Vec<String>,
     /// The additional section.
     pub additional: Vec<String>,
-    /// It all in one sentence or two.
+    /// It all in a few sentences.
     pub why: String,
 }
 
@@ -106,8 +107,11 @@ pub fn explain(
 ) -> Explanation {
     let mut name = name.clone();
     name.set_fqdn(true);
-    let reply = answer_as(snapshot, as_node, &Question::new(name.clone(), qtype, from));
-    let course = course_of(snapshot, as_node, &name, from);
+    let question = Question::new(name.clone(), qtype, from);
+    let reply = answer_as(snapshot, as_node, &question);
+    let walk = walk(snapshot, as_node, &question);
+    let end = walk.aliases.last().and_then(target).unwrap_or(&name).clone();
+    let course = course_of(snapshot, as_node, &end, qtype, from);
     let ranking = course.as_ref().map(|course| course.rank(Family::of_type(qtype).unwrap_or(Family::V4)));
     let text = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     Explanation {
@@ -124,15 +128,32 @@ pub fn explain(
         answer: text(&reply.answers),
         authority: text(&reply.authorities),
         additional: text(&reply.additionals),
-        why: why(snapshot, as_node, &name, from, &reply, course.as_ref(), ranking.as_ref()),
+        why: {
+            let way = match walk.end.is_some() {
+                true => why(snapshot, as_node, &question, &end, &reply, course.as_ref(), ranking.as_ref()),
+                false => "That is a circle, or further than one reply goes: the resolver is left to it.".to_owned(),
+            };
+            explain_names::aliases(snapshot, &walk.aliases) + &way
+        },
         name: plain(&name),
     }
 }
 
-fn course_of<'s>(snapshot: &'s Snapshot, as_node: &'s Label, name: &Name, from: IpAddr) -> Option<Course<'s>> {
+/// The course of a question that a service's servers decide.
+fn course_of<'s>(
+    snapshot: &'s Snapshot,
+    as_node: &'s Label,
+    name: &Name,
+    qtype: RecordType,
+    from: IpAddr,
+) -> Option<Course<'s>> {
     let path = WireName::new(name);
     let place = snapshot.place(&path)?;
     let stand = snapshot.stand(&place, snapshot.find(&place, &path)?)?;
+    // Where other records stand beside it, a service answers for its own types alone.
+    if stand.beside && !stand.pool.has(qtype) {
+        return None;
+    }
     Some(course(snapshot, as_node, &place, &path, stand, Client::from(from)))
 }
 
@@ -189,16 +210,20 @@ fn line(ranked: &Ranked<'_>, now: Duration) -> ServerLine {
 fn why(
     snapshot: &Snapshot,
     as_node: &Label,
+    question: &Question,
     name: &Name,
-    from: IpAddr,
     reply: &Reply,
     course: Option<&Course<'_>>,
     ranking: Option<&Ranking<'_>>,
 ) -> String {
-    let name = plain(name);
     let Some(course) = course else {
-        return without_service(&name, reply);
+        return explain_names::what_stands(snapshot, name, question.qtype)
+            .unwrap_or_else(|| without_service(&plain(name), reply));
     };
+    let from = question.source;
+    let wild = explain_names::wildcard(snapshot, name);
+    let name = plain(name);
+    let wild = wild.map_or(String::new(), |source| format!("{name} falls under the service {source}. "));
     let decider = course.decider;
     let claimed = course.claim.map_or(String::new(), |claim| {
         format!("{from} lies in {}, which {} claims with preference {}", claim.prefix, claim.node, claim.preference)
@@ -238,8 +263,8 @@ fn why(
         Way::Delegate => format!("{name} lies in the cut of {decider}, so {as_node} names the servers of that cut"),
     };
     match ranking.map(|ranking| seen_by(decider, ranking)) {
-        Some(seen) => format!("{way}. {seen}"),
-        None => format!("{way}."),
+        Some(seen) => format!("{wild}{way}. {seen}"),
+        None => format!("{wild}{way}."),
     }
 }
 
@@ -269,9 +294,9 @@ fn with_rtt(ranked: &Ranked<'_>) -> String {
 fn without_service(name: &str, reply: &Reply) -> String {
     match (reply.code, reply.kind) {
         (ResponseCode::Refused, _) => format!("{name} is in no zone of the mesh."),
-        (ResponseCode::NXDomain, _) => format!("There is no service at {name}, and no name below it."),
+        (ResponseCode::NXDomain, _) => format!("There is no service and no record at {name}, and no name below it."),
         (_, crate::Kind::Negative) => format!("{name} exists, but has no records of that type."),
-        (_, crate::Kind::Static) => format!("{name} has records that the operators wrote into the zone."),
+        (_, crate::Kind::Static) => format!("{name} is in no zone of the mesh, so the resolver goes on elsewhere."),
         (_, crate::Kind::Delegation) => format!("{name} lies in a cut of which other nodes are the servers."),
         _ => format!("{name} is a name of the mesh itself: its zones, cuts and name servers."),
     }

@@ -25,6 +25,7 @@ mod decide;
 mod edns;
 mod examine;
 mod explain;
+mod explain_names;
 mod explain_page;
 mod fast;
 mod fit;

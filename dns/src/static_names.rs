@@ -38,6 +38,16 @@ impl Holding {
         self.0.iter().find(|(held, _)| *held == rtype).map(|(_, records)| records.as_slice())
     }
 
+    /// The types that stand here.
+    pub(crate) fn types(&self) -> impl Iterator<Item = RecordType> + '_ {
+        self.0.iter().map(|(rtype, _)| *rtype)
+    }
+
+    /// The name that they stand at, which may be a wildcard.
+    pub(crate) fn name(&self) -> Option<&Name> {
+        self.0.first()?.1.first().map(|record| &record.name)
+    }
+
     /// The one record of a name that is another's alias.
     pub(crate) fn alias(&self) -> Option<&Record> {
         self.get(RecordType::CNAME)?.first()
