@@ -4,7 +4,7 @@
 //! is built aside and takes its place at once. Rejected: tables with locks, where one answer could mix the claims of
 //! one moment with the servers of another and nobody could later say from what it was made.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hickory_proto::rr::RData;
@@ -15,7 +15,7 @@ use crate::records::MOST_ADDRESSES;
 use crate::static_names::{WHOAMI, misfit};
 use crate::steer::{Pool, Seen};
 use crate::wire_name::WireName;
-use crate::zone::{Content, Cut, ZoneData, node};
+use crate::zone::{Content, Cut, NameMap, ZoneData, node};
 use crate::{Claim, Label, Node, Problem, Row, RrSet, Service, World, Zone};
 
 /// One state of the world, immutable and numbered.
@@ -28,7 +28,7 @@ pub struct Snapshot {
     nodes: Vec<Node>,
     claims: Claims,
     pools: Vec<Pool>,
-    zones: HashMap<Box<[u8]>, ZoneData>,
+    zones: NameMap<ZoneData>,
     /// Most labels of any zone's name: longer suffixes need not be looked up.
     deepest_zone: usize,
 }
@@ -83,7 +83,7 @@ impl Snapshot {
             claims: claims_of(world.claims, &nodes, &mut problems),
             nodes,
             pools: Vec::new(),
-            zones: HashMap::new(),
+            zones: NameMap::default(),
             deepest_zone: 0,
         };
         let zone_names = this.add_zones(world.zones, &mut problems);
@@ -309,7 +309,7 @@ impl Snapshot {
     /// Puts each row beside its server. Rows of services or servers that are not in the catalogue are left out
     /// silently: rows and catalogue travel apart, so that is the usual state of things for a moment.
     fn add_rows(&mut self, rows: Vec<Row>) {
-        let mut places: HashMap<Box<[u8]>, usize> = HashMap::new();
+        let mut places: NameMap<usize> = NameMap::default();
         for (at, pool) in self.pools.iter().enumerate() {
             places.insert(WireName::new(&pool.service().name).all().into(), at);
         }

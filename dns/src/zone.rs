@@ -23,6 +23,10 @@ use crate::static_names::{Delegation, Holding, WHOAMI};
 use crate::wire_name::WireName;
 use crate::{Label, Node, Problem, Zone};
 
+/// Something by the wire form of a name. The hash is quick and has no key: the names in it are the operators' choice, and
+/// who asks for others finds an empty place.
+pub(crate) type NameMap<T> = HashMap<Box<[u8]>, T, rustc_hash::FxBuildHasher>;
+
 /// A mesh zone.
 pub(crate) struct ZoneData {
     pub(crate) apex: Name,
@@ -32,15 +36,15 @@ pub(crate) struct ZoneData {
     pub(crate) nameservers: Vec<Record>,
     pub(crate) glue: Vec<Record>,
     /// What stands at the names of the zone, and in each cut, by the labels in front of its apex.
-    pub(crate) names: HashMap<Box<[u8]>, Content>,
+    pub(crate) names: NameMap<Content>,
     /// What stands at `*` below a name, by the labels of that name in front of the apex (RFC 4592).
-    pub(crate) wild: HashMap<Box<[u8]>, Content>,
+    pub(crate) wild: NameMap<Content>,
     /// The static records, by [`Content::records`].
     pub(crate) holdings: Vec<Holding>,
     /// The child zones that are not the mesh's, by the labels in front of the apex.
-    pub(crate) delegations: HashMap<Box<[u8]>, Delegation>,
+    pub(crate) delegations: NameMap<Delegation>,
     /// The cuts by label.
-    pub(crate) cuts: HashMap<Box<[u8]>, Cut>,
+    pub(crate) cuts: NameMap<Cut>,
 }
 
 /// What stands at a name; nothing at all: there are names below (an empty non-terminal).
@@ -109,11 +113,11 @@ impl ZoneData {
             depth: WireName::new(&zone.apex).labels(),
             nameservers,
             glue,
-            names: HashMap::new(),
-            wild: HashMap::new(),
+            names: NameMap::default(),
+            wild: NameMap::default(),
             holdings: Vec::new(),
-            delegations: HashMap::new(),
-            cuts: HashMap::new(),
+            delegations: NameMap::default(),
+            cuts: NameMap::default(),
         }
     }
 
