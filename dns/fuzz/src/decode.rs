@@ -80,6 +80,8 @@ fn number(packet: &[u8], at: usize) -> Option<u16> {
 /// The name at a place, and where it ends there.
 fn name(packet: &[u8], start: usize) -> Option<(Name, usize)> {
     let (mut labels, mut at, mut end, mut length) = (Vec::new(), start, None, 1);
+    // Where the labels began that are being read: a pointer leads to before it, so that it ends.
+    let mut run = start;
     loop {
         let first = *packet.get(at)?;
         match first >> 6 {
@@ -93,11 +95,10 @@ fn name(packet: &[u8], start: usize) -> Option<(Name, usize)> {
             3 => {
                 let target = usize::from(number(packet, at)? & 0x3fff);
                 end = end.or(Some(at + 2));
-                // Backwards only, so that it ends.
-                if target >= at || target < 12 {
+                if target >= run || target < 12 {
                     return None;
                 }
-                at = target;
+                (at, run) = (target, target);
             }
             _ => return None,
         }

@@ -84,7 +84,7 @@ fn edns(asked: Option<&Message>, said: &Message, udp: bool) -> Result<(), String
     let ours: Vec<&Record> = said.opts().collect();
     if let Some(asked) = asked {
         let theirs = asked.opts().any(|opt| opt.section == 3 && opt.owner.is_empty());
-        if theirs != !ours.is_empty() {
+        if theirs == ours.is_empty() {
             return Err(format!("{} OPT records in reply to {theirs}", ours.len()));
         }
     }
