@@ -139,6 +139,7 @@ struct Connection {
 }
 
 /// What is left of the input when all whole questions in it are answered.
+#[derive(Debug, PartialEq, Eq)]
 enum Rest {
     /// Part of a question, or nothing.
     Part,
@@ -157,7 +158,8 @@ impl Connection {
         let mut late = 0;
         while late < MOST_LATE {
             late += usize::from(*self.stop.borrow());
-            let rest = self.answer(&mut input, &mut output);
+            let arrival = Arrival::tcp(self.source, clock(), self.patience());
+            let rest = answer(&self.handler, arrival, &mut input, &mut output);
             if !output.is_empty() {
                 timeout(self.limits.patience, self.stream.write_all(&output)).await??;
                 output.clear();
@@ -185,33 +187,6 @@ impl Connection {
         if self.guest.is_crowded() { self.limits.impatience } else { self.limits.patience }
     }
 
-    /// Answers every whole question of the input, as long as the output is not full.
-    fn answer(&self, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Rest {
-        let arrival = Arrival::tcp(self.source, clock(), self.patience());
-        let mut reply = Vec::new();
-        let mut used = 0;
-        let rest = loop {
-            if output.len() >= MOST_OUTPUT {
-                break Rest::More;
-            }
-            let Some((&[first, second], after)) = input[used..].split_first_chunk() else { break Rest::Part };
-            let length = usize::from(u16::from_be_bytes([first, second]));
-            if length > LONGEST_QUERY {
-                break Rest::Rubbish;
-            }
-            let Some(packet) = after.get(..length) else { break Rest::Part };
-            if !self.handler.respond_into(packet, arrival, &mut reply) {
-                break Rest::Rubbish;
-            }
-            let Ok(size) = u16::try_from(reply.len()) else { break Rest::Rubbish };
-            output.extend(size.to_be_bytes());
-            output.extend(&reply);
-            used += 2 + length;
-        };
-        input.drain(..used);
-        rest
-    }
-
     /// Reads what is there. False: there is nothing more, the client or we are done.
     async fn read(&mut self, input: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
         input.reserve(READ);
@@ -229,6 +204,32 @@ impl Connection {
         };
         Ok(read.is_ok_and(|read| read.is_ok_and(|octets| octets > 0)))
     }
+}
+
+/// Answers every whole question of the input, as long as the output is not full.
+fn answer(handler: &Handler, arrival: Arrival, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Rest {
+    let mut reply = Vec::new();
+    let mut used = 0;
+    let rest = loop {
+        if output.len() >= MOST_OUTPUT {
+            break Rest::More;
+        }
+        let Some((&[first, second], after)) = input[used..].split_first_chunk() else { break Rest::Part };
+        let length = usize::from(u16::from_be_bytes([first, second]));
+        if length > LONGEST_QUERY {
+            break Rest::Rubbish;
+        }
+        let Some(packet) = after.get(..length) else { break Rest::Part };
+        if !handler.respond_into(packet, arrival, &mut reply) {
+            break Rest::Rubbish;
+        }
+        let Ok(size) = u16::try_from(reply.len()) else { break Rest::Rubbish };
+        output.extend(size.to_be_bytes());
+        output.extend(&reply);
+        used += 2 + length;
+    };
+    input.drain(..used);
+    rest
 }
 
 #[cfg(test)]

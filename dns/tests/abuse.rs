@@ -96,6 +96,12 @@ fn a_reflected_flood_is_cut_to_the_limit_and_nobody_else_notices() {
     // A slip is no longer than what it answers, and has the question and TC only.
     assert_eq!((slip.len(), slip[2], slip[3], &slip[6..12]), (packet.len(), 0x82, 0, &[0, 0, 0, 0, 0, 1][..]));
     assert!(seen.received < seen.sent, "{} for {}", seen.received, seen.sent);
+    // Nor is it if there was more to say: which node this is.
+    let mut asking = question("www.lb.example.com", None);
+    asking.truncate(asking.len() - 2);
+    asking.extend(b"\x00\x04\x00\x03\x00\x00");
+    let (_, slip) = flood(&handler, "8.8.8.8", &asking, 1000, 1);
+    assert_eq!(slip.len(), packet.len());
     let (claimed, _) = flood(&handler, "203.0.113.9", &packet, 20_000, 5);
     assert!((13_000..=6 * 11 * LIMIT).contains(&claimed.whole), "{}", claimed.whole);
     // Someone else, meanwhile.

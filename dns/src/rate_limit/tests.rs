@@ -93,6 +93,19 @@ fn the_table_never_grows_and_is_half_a_megabyte() {
     assert!(passed.count() > 999_900);
 }
 
+/// A busy network keeps its place while there are free ones: nearly a third of the table is taken here.
+#[test]
+fn thousands_of_busy_networks_are_each_held_to_their_limit() {
+    let table = table(5);
+    let mut passed = 0;
+    for _ in 0..20 {
+        let meet = |at: u32| table.meet(Ipv4Addr::from(at << 8).into(), Class::Answer, || false, START);
+        passed += (0..20_000_u32).filter(|at| meet(*at) == Verdict::Pass).count();
+    }
+    // A few sets have more than eight of them.
+    assert!((99_000..102_000).contains(&passed), "{passed}");
+}
+
 #[test]
 fn threads_share_a_bucket_exactly() {
     let table = table(500);
