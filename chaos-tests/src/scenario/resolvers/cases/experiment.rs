@@ -28,8 +28,9 @@ const SHORT: u32 = 2;
 /// Names below `exp.lab.`, each with a cut of its own (`<first letter>.exp.lab.`), in the order in which they are asked.
 /// `bare`: CNAME and address. `with`: the cut's NS and glue beside. `again`: as `with`, into the cut of `with`, which is
 /// known by then. `plain`: CNAME, NS and glue without the address, as a node answers that does not serve the cut. `own`:
-/// as `with`, but the asked server serves the cut, as a node answers that does. `inside`: the target lies in no cut.
-const NAMES: [&str; 6] = ["bare", "with", "again", "plain", "own", "inside"];
+/// as `with`, but the asked server serves the cut, as a node answers that does. `inside`: the target lies in no cut. `zero`: as
+/// `with`, but AA=0, as a delegation has it.
+const NAMES: [&str; 7] = ["bare", "with", "again", "plain", "own", "inside", "zero"];
 
 /// See the module.
 pub const CASE: Case = Case {
@@ -139,6 +140,7 @@ fn as_parent(message: &mut Message) {
                 cut => (Some(below(&zone(), cut)), below(&below(&zone(), cut), name)),
             };
             message.add_answer(Record::from_rdata(asked, 60, RData::CNAME(rdata::CNAME(target.clone()))));
+            message.metadata.authoritative = *name != "zero";
             if *name != "plain" && kind == RecordType::A {
                 message.add_answer(address(&target, SHORT, BY_PARENT));
             }
@@ -195,12 +197,18 @@ mod tests {
 
     #[test]
     fn the_parent_says_what_each_name_stands_for_and_delegates_the_cuts() {
-        for (name, answers, authorities) in
-            [("bare", 2, 0), ("with", 2, 1), ("again", 2, 1), ("plain", 1, 1), ("own", 2, 1), ("inside", 2, 0)]
-        {
+        for (name, answers, authorities) in [
+            ("bare", 2, 0),
+            ("with", 2, 1),
+            ("again", 2, 1),
+            ("plain", 1, 1),
+            ("own", 2, 1),
+            ("inside", 2, 0),
+            ("zero", 2, 1),
+        ] {
             let said = ask(as_parent, &format!("{name}.Exp.lab."), RecordType::A);
             assert_eq!((said.answers.len(), said.authorities.len()), (answers, authorities), "{name}");
-            assert!(said.metadata.authoritative);
+            assert_eq!(said.metadata.authoritative, name != "zero");
         }
         let said = ask(as_parent, "with.w.exp.lab.", RecordType::A);
         assert!(!said.metadata.authoritative && said.answers.is_empty() && said.authorities.len() == 1);
@@ -214,6 +222,6 @@ mod tests {
         let said = ask(as_cut, "with.w.exp.lab.", RecordType::A);
         assert!(said.answers[0].data.to_string() == "10.49.1.80" && said.metadata.authoritative);
         assert_eq!(ask(as_cut, "w.exp.lab.", RecordType::NS).answers.len(), 1);
-        assert_eq!(NAMES.map(cut_of), ["b", "w", "w", "p", "o", ""]);
+        assert_eq!(NAMES.map(cut_of), ["b", "w", "w", "p", "o", "", "z"]);
     }
 }
