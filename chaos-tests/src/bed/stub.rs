@@ -29,8 +29,8 @@ pub struct Reply {
     pub aliases: Vec<(String, u32)>,
     /// The addresses, each with the TTL left.
     pub addresses: Vec<(IpAddr, u32)>,
-    /// Records in the answer that are neither.
-    pub others: usize,
+    /// What the records say that are neither, as in a zone file.
+    pub others: Vec<String>,
     /// AD: the resolver has validated it.
     pub validated: bool,
 }
@@ -38,7 +38,7 @@ pub struct Reply {
 impl Reply {
     /// Whether it says what was asked for.
     pub fn is_good(&self) -> bool {
-        self.code == ResponseCode::NoError && (!self.addresses.is_empty() || self.others > 0)
+        self.code == ResponseCode::NoError && (!self.addresses.is_empty() || !self.others.is_empty())
     }
 }
 
@@ -179,7 +179,7 @@ fn read(bytes: &[u8], question: &Message) -> Option<Reply> {
         code: message.metadata.response_code,
         aliases: Vec::new(),
         addresses: Vec::new(),
-        others: 0,
+        others: Vec::new(),
         validated: message.metadata.authentic_data,
     };
     for record in &message.answers {
@@ -189,7 +189,7 @@ fn read(bytes: &[u8], question: &Message) -> Option<Reply> {
             }
             RData::A(address) => reply.addresses.push((address.0.into(), record.ttl)),
             RData::AAAA(address) => reply.addresses.push((address.0.into(), record.ttl)),
-            _ => reply.others += 1,
+            data => reply.others.push(data.to_string()),
         }
     }
     Some(reply)
@@ -231,7 +231,7 @@ mod tests {
             code: ResponseCode::NoError,
             aliases: vec![("www.fra.lb.lab".to_owned(), 60)],
             addresses: vec![(Ipv4Addr::new(10, 0, 0, 1).into(), 2)],
-            others: 0,
+            others: Vec::new(),
             validated: false,
         };
         assert_eq!(reply, expected);

@@ -209,7 +209,7 @@ mod tests {
             code: ResponseCode::NoError,
             aliases: vec![(alias.to_owned(), 60)],
             addresses: addresses.iter().map(|address| ((*address).into(), 1)).collect(),
-            others: 0,
+            others: Vec::new(),
             validated: false,
         }
     }

@@ -20,6 +20,12 @@ pub const DEEP: &str = "app.deep.down.lb.lab";
 pub const WIDE: &str = "wide-and-still-wider-than-any-name-that-anybody-should-give.\
 a-label-that-is-nearly-as-long-as-a-label-may-be-in-the-dns.\
 and-another-one-that-says-nothing-but-takes-its-octets.lb.lab";
+/// One that any name below `apps.lb.lab.` is, but for those that are there themselves.
+pub const APPS: &str = "*.apps.lb.lab";
+/// A static TXT record that does not fit into 512 octets, as many strings of as many octets.
+pub const LARGE: (&str, usize, usize) = ("large.lb.lab", 4, 200);
+/// A static CNAME into [`SERVICE`], in the mesh zone itself.
+pub const INNER: &str = "inner.lb.lab";
 /// A name in a zone that the mesh does not serve: an alias of [`SERVICE`].
 pub const ALIAS: &str = "www.shop.lab";
 /// TTL of all addresses, in seconds: short, so that refreshes come soon. (Knot Resolver makes at least 5 of it.)
@@ -223,24 +229,38 @@ pub fn settings(pop: &Pop) -> Settings {
     }
 }
 
-/// The catalogue, and how many servers it has in all.
-pub fn catalogue() -> (String, usize) {
+/// What stands in the mesh zone beside the services, as a zone file.
+pub fn static_records() -> String {
+    let (_, strings, octets) = LARGE;
+    let large: Vec<String> = (0..strings).map(|_| format!("\"{}\"", "x".repeat(octets))).collect();
+    format!(
+        "$TTL 300\n@ TXT \"v=spf1 -all\"\n@ MX 10 mail.shop.lab.\n*.wild TXT \"any\"\ninner CNAME www\nlarge TXT {}\n",
+        large.join(" ")
+    )
+}
+
+/// The catalogue, which names the file of [`static_records`] so, and how many servers it has in all.
+pub fn catalogue(records: &str) -> (String, usize) {
     let fourth: Vec<(String, IpAddr)> =
         ORIGINS.iter().map(|origin| (origin.region.to_owned(), origin.address.into())).collect();
     let mut all = fourth.clone();
     all.extend(ORIGINS.iter().map(|origin| (format!("{}-v6", origin.region), sixth(origin.address).into())));
     let wide: Vec<(String, IpAddr)> =
         wide_addresses().enumerate().map(|(number, address)| (format!("wide-{number}"), address)).collect();
-    let mut text = format!("[[zone]]\nname = \"{ZONE}\"\n");
+    let mut text = format!("[[zone]]\nname = \"{ZONE}\"\nrecords = \"{records}\"\n");
     let mut servers = 0;
     for (name, options, pool) in [
         (SERVICE, "", &all),
         (SECOND, "", &fourth),
         (DEEP, "", &fourth),
+        (APPS, "", &fourth),
         (ZONE, "mode = \"answer\"\n", &fourth),
         (WIDE, "answers = 8\nspread = \"1s\"\n", &wide),
     ] {
         text.push_str(&format!("\n[[service]]\nname = \"{name}\"\nttl = {SERVICE_TTL}\n{options}"));
+        if name == SERVICE {
+            text.push_str("[service.https]\nalpn = [\"h2\"]\n");
+        }
         text.push_str(&format!("[service.probe]\nkind = \"tcp\"\nport = {}\ninterval = \"2s\"\n", nginx::PORT));
         for (id, address) in pool {
             servers += 1;
@@ -253,7 +273,7 @@ pub fn catalogue() -> (String, usize) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{DEEP, POPS, ROOT, Seat, WIDE, catalogue, hosts, settings, sixth, zones};
+    use super::{DEEP, POPS, ROOT, Seat, WIDE, catalogue, hosts, settings, sixth, static_records, zones};
     use crate::scenario::delays;
     use std::collections::BTreeSet;
     use std::net::IpAddr;
@@ -288,12 +308,13 @@ mod tests {
 
     #[test]
     fn zones_and_catalogue_have_what_the_cases_ask_for() {
-        let (text, servers) = catalogue();
+        let (text, servers) = catalogue("lb.lab.zone");
         assert!(WIDE.len() > 160 && WIDE.split('.').all(|label| label.len() < 64), "{WIDE}");
         for name in [DEEP, WIDE] {
             assert!(text.contains(&format!("name = \"{name}\"")));
         }
-        assert_eq!(servers, 6 + 3 + 3 + 3 + 8);
+        assert_eq!(servers, 6 + 3 + 3 + 3 + 3 + 8);
+        assert!(text.contains("records = \"lb.lab.zone\"") && static_records().len() > 4 * 200);
         let [lab, shop] = zones();
         assert!(lab.text.contains("exp.lab. NS ns.exp.lab.\nns.exp.lab. A 10.0.2.53\n"));
         assert!(shop.text.ends_with("www.shop.lab. CNAME www.lb.lab.\n"));

@@ -2,7 +2,8 @@
 
 use super::lanes::KINDS;
 use super::places::{
-    DNS_A, ORIGINS, POPS, Pop, ROOT, SERVICE, ZONE, both, catalogue, hosts, settings, web_addresses, zones,
+    DNS_A, ORIGINS, POPS, Pop, ROOT, SERVICE, ZONE, both, catalogue, hosts, settings, static_records, web_addresses,
+    zones,
 };
 use crate::bed::nigh::{Node, Operator};
 use crate::bed::signer::{self, Anchor};
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// For a mesh to form and measure: joining, `rise` probes of 2 s each, spreading; and for a busy machine.
 const MESH_PATIENCE: Duration = Duration::from_secs(90);
+/// The file of the static records, beside the catalogue.
+const STATIC_RECORDS: &str = "lb.lab.zone";
 /// Lines of evidence from the log of a node.
 const LINES: usize = 20;
 
@@ -61,7 +64,9 @@ impl World {
         }
         let mut world = Self { nodes, away: BTreeSet::new(), daemons, operator, bed, anchor };
         world.all_alive()?;
-        let (text, _) = catalogue();
+        let (text, _) = catalogue(STATIC_RECORDS);
+        let records = world.bed.run().directory().join(STATIC_RECORDS);
+        fs::write(&records, static_records()).with_context(|| format!("writing {}", records.display()))?;
         let file = world.bed.run().directory().join("services.toml");
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         world.operator.apply(&file, world.node("nyc")?)?;
@@ -110,7 +115,7 @@ impl World {
     /// Waits until every node that should be there knows that all are, that every server is up, and who stands in for whom.
     pub fn settled(&mut self) -> Result<()> {
         self.all_alive()?;
-        let (_, servers) = catalogue();
+        let (_, servers) = catalogue(STATIC_RECORDS);
         let names: Vec<String> = self.present().map(|node| node.name().to_owned()).collect();
         let wanted = servers * names.len();
         until("every node knows that every server is up from every node", MESH_PATIENCE, || {

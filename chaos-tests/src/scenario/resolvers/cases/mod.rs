@@ -3,6 +3,7 @@
 pub mod aggressive;
 pub mod alias;
 pub mod apex;
+pub mod beside;
 pub mod cold;
 pub mod dead;
 pub mod dead_both;
@@ -59,7 +60,7 @@ impl Case {
 }
 
 /// All cases, in the order in which they are played: those that change the mesh for good come last.
-pub static CASES: [Case; 19] = [
+pub static CASES: [Case; 20] = [
     cold::CASE,
     refresh::CASE,
     second::CASE,
@@ -73,6 +74,7 @@ pub static CASES: [Case; 19] = [
     truncated::CASE,
     apex::CASE,
     alias::CASE,
+    beside::CASE,
     minimised::CASE,
     random_case::CASE,
     negative::CASE,

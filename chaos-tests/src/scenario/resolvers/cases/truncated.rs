@@ -1,8 +1,8 @@
-//! An answer that does not fit: a long name, eight addresses of IPv6, and a resolver that takes 512 octets by UDP.
+//! Answers that do not fit: a TXT record, and a long name with eight addresses of IPv6, for 512 octets by UDP.
 
 use super::super::judge::{questions, replies};
 use super::super::lanes::{Lane, each};
-use super::super::places::{NEAREST, WIDE};
+use super::super::places::{LARGE, NEAREST, WIDE};
 use super::Case;
 use crate::bed::resolver::Manner;
 use crate::bed::wire::Said;
@@ -11,7 +11,7 @@ use hickory_proto::rr::RecordType;
 
 /// What every UDP client takes (RFC 1035 section 4.2.1).
 const SIZE: u16 = 512;
-/// Addresses that the answer holds.
+/// Addresses that the wide answer holds.
 const ADDRESSES: usize = 8;
 
 /// See the module.
@@ -21,6 +21,13 @@ pub const CASE: Case = Case {
     manner: |_| Manner { udp_size: Some(SIZE), ..Manner::default() },
     play: |_, lanes, _| {
         each(lanes, |lane| {
+            let (name, strings, octets) = LARGE;
+            let reply = lane.ask("large", name, RecordType::TXT)?;
+            let letters = reply.others.iter().flat_map(|text| text.chars()).filter(|letter| *letter == 'x').count();
+            if letters != strings * octets {
+                bail!("{} with {letters} octets of text instead of {}", reply.code, strings * octets);
+            }
+            // With the name server records that come beside a CNAME it does not fit; without them it may.
             let landing = lane.land("wide", WIDE, RecordType::AAAA)?;
             if (landing.origin, landing.addresses) != (NEAREST, ADDRESSES) {
                 bail!("{} addresses of {}", landing.addresses, landing.origin);
