@@ -102,3 +102,18 @@ pub fn ready(client: &Stub) -> Look<()> {
         Err(failure) => Look::NotYet(failure.to_string()),
     }
 }
+
+/// All that a resolver can be told, for tests of what they are told.
+#[cfg(test)]
+pub(crate) fn everything() -> Manner {
+    let anchor = Anchor { zone: "lab.".to_owned(), tag: 1, algorithm: 13, kind: 2, digest: "AB".to_owned() };
+    Manner {
+        routed: true,
+        tcp: true,
+        udp_size: Some(512),
+        strict_minimisation: true,
+        random_case: true,
+        client_subnet: Some("lb.lab".to_owned()),
+        anchor: Some(anchor),
+    }
+}
