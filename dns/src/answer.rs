@@ -309,6 +309,7 @@ impl<'s> Asked<'s, '_> {
                 reply.authorities = vec![cut.soa.clone()];
                 reply.additionals.clear();
             }
+            reply.failed_open = chosen.failed_open;
             reply.answers.extend(chosen.answers);
             reply.additionals.extend(chosen.additionals);
         }
@@ -325,7 +326,8 @@ impl<'s> Asked<'s, '_> {
             return Reply::nodata(soa);
         }
         let reply = Reply::positive(chosen.answers, kind);
-        Reply { scope: Some(course.scope), additionals: chosen.additionals, ..reply }
+        let failed_open = chosen.failed_open;
+        Reply { scope: Some(course.scope), additionals: chosen.additionals, failed_open, ..reply }
     }
 
     /// The records of the chosen servers.
@@ -336,10 +338,11 @@ impl<'s> Asked<'s, '_> {
         };
         let qtype = self.question.qtype;
         if let Some(family) = Family::of_type(qtype) {
-            return Chosen { answers: records(&addresses(course, family)), additionals: Vec::new() };
+            let answers = records(&addresses(course, family));
+            return Chosen { answers, additionals: Vec::new(), failed_open: course.failed_open(family) };
         }
         let Some(params) = binding::params(service, qtype) else {
-            return Chosen { answers: Vec::new(), additionals: Vec::new() };
+            return Chosen { answers: Vec::new(), additionals: Vec::new(), failed_open: false };
         };
         let mut hints = addresses(course, Family::V4);
         hints.extend(addresses(course, Family::V6));
@@ -348,6 +351,8 @@ impl<'s> Asked<'s, '_> {
         Chosen {
             answers: vec![binding::record(owner, service.ttl, qtype, params, &hints)],
             additionals: records(&hints),
+            // Of hints one family may be up: they are only hints.
+            failed_open: false,
         }
     }
 
@@ -363,6 +368,7 @@ impl<'s> Asked<'s, '_> {
 struct Chosen {
     answers: Vec<Record>,
     additionals: Vec<Record>,
+    failed_open: bool,
 }
 
 /// The addresses of the chosen servers, each once (RFC 2181 section 5).

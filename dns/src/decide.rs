@@ -228,6 +228,11 @@ impl<'s> Course<'s> {
         self.pool.rank(self.decider, family, self.share)
     }
 
+    /// Are the addresses given although no server is known to be up?
+    pub(crate) fn failed_open(&self, family: Family) -> bool {
+        self.pool.failed_open(self.decider, family)
+    }
+
     /// The addresses of the chosen servers, each once (RFC 2181 section 5).
     pub(crate) fn chosen(&self, family: Family, give: impl FnMut(IpAddr)) {
         self.pool.chosen(self.decider, family, self.share, give);

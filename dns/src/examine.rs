@@ -43,7 +43,8 @@ impl ExtendedError {
         match (reply.code, question.qtype) {
             (ResponseCode::Refused, RecordType::AXFR | RecordType::IXFR) => Some(Self::PROHIBITED),
             (ResponseCode::Refused, _) => Some(Self::NOT_AUTHORITATIVE),
-            _ => None,
+            // Not "stale" (3), for the addresses are those of now.
+            _ => reply.failed_open.then_some(Self::other("no server is known to be up")),
         }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn write(
     out.clear();
     out.resize(HEADER, 0);
     out.extend_from_slice(asked.octets);
-    let mut writer = Writer { out, counts: [0; 3] };
+    let mut writer = Writer { out, counts: [0; 3], explains: opt.is_some() };
     let (kind, scope) = writer.reply(snapshot, &path, &place, family, client)?;
     // A client subnet goes back in 8 to 24 octets more than the record has now.
     let opt = opt.map_or(0, |opt| opt.octets().len() + scope.map_or(0, |_| LARGEST_SUBNET));
@@ -84,6 +84,8 @@ const LARGEST_SUBNET: usize = 4 + 4 + 16;
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
     counts: [u16; 3],
+    /// Can the asker be told why a reply is what it is?
+    explains: bool,
 }
 
 /// The sections, as places in the counts.
@@ -163,8 +165,11 @@ impl Writer<'_> {
         (apex, target)
     }
 
-    /// The chosen servers' addresses. Returns how many.
+    /// The chosen servers' addresses. Returns how many; none as well where there is something to explain about them.
     fn addresses(&mut self, course: &Course<'_>, family: Family, owner: u16) -> u16 {
+        if self.explains && course.failed_open(family) {
+            return 0;
+        }
         let before = self.counts[Section::Answer as usize];
         let ttl = course.pool.service().ttl;
         course.chosen(family, |address| self.address(Section::Answer, owner, ttl, address));

@@ -71,6 +71,8 @@ pub struct Reply {
     pub additionals: Vec<Record>,
     /// The scope to send back with the client's subnet; nothing: the subnet is not sent back.
     pub scope: Option<u8>,
+    /// Addresses are given although no server is known to be up.
+    pub failed_open: bool,
     /// What kind of reply it is, for the counters and for leaving things out when space is short.
     pub kind: Kind,
 }
@@ -127,6 +129,7 @@ impl Reply {
             additionals: Vec::new(),
             // What does not depend on the client holds for all of them.
             scope: Some(0),
+            failed_open: false,
             kind,
         }
     }

@@ -283,6 +283,11 @@ impl Pool {
         Ranking { servers: places.into_iter().map(ranked).collect(), failed_open: order.failed_open }
     }
 
+    /// Is no server of the family known to be up?
+    pub(crate) fn failed_open(&self, decider: &Label, family: Family) -> bool {
+        self.order(self.view(decider), family).failed_open
+    }
+
     /// The addresses that a client gets, best first, each once: what [`Pool::rank`] chooses.
     pub(crate) fn chosen(&self, decider: &Label, family: Family, client: IpNet, mut give: impl FnMut(IpAddr)) {
         let order = self.order(self.view(decider), family);
