@@ -20,6 +20,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -143,7 +144,11 @@ impl Drop for Running {
 
 fn run_server(kind: &str) {
     pin(std::process::id(), 0);
-    let handler = Handler::new(Arc::new(ArcSwap::from_pointee(snapshot())), Arc::new(Counters::new()));
+    // As in a node, with a limit that is counted and not reached.
+    let limit = NonZeroU32::new(1_000_000).unwrap();
+    let handler = Handler::new(Arc::new(ArcSwap::from_pointee(snapshot())), Arc::new(Counters::new()))
+        .with_cookies([1; 16])
+        .with_rate_limit(limit, [2; 16]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
