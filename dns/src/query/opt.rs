@@ -78,15 +78,15 @@ impl<'p> Opt<'p> {
     }
 
     fn options(&mut self, mut rest: &'p [u8]) -> Result<(), OptFault> {
-        let mut first_fault = Ok(());
         while !rest.is_empty() {
             let (&[c0, c1, l0, l1], after) = rest.split_first_chunk().ok_or(OptFault::Length)?;
             let length = usize::from(u16::from_be_bytes([l0, l1]));
             let (data, after) = after.split_at_checked(length).ok_or(OptFault::Length)?;
             rest = after;
-            first_fault = first_fault.and(self.option(u16::from_be_bytes([c0, c1]), data));
+            // Behind a malformed option nothing is read: another of its kind would take its place.
+            self.option(u16::from_be_bytes([c0, c1]), data)?;
         }
-        first_fault
+        Ok(())
     }
 
     fn option(&mut self, code: u16, data: &'p [u8]) -> Result<(), OptFault> {
