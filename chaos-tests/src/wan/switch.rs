@@ -297,7 +297,9 @@ mod tests {
             .iter()
             .zip(ADDRESSES)
             .map(|(space, address)| {
-                netns::inside(space.name(), || UdpSocket::bind((sixth(address), 53))).unwrap().unwrap()
+                let socket = netns::inside(space.name(), || UdpSocket::bind((sixth(address), 53))).unwrap().unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                socket
             })
             .collect();
         drop(wan.listen());
