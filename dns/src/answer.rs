@@ -44,9 +44,15 @@ pub(crate) fn answer_as(snapshot: &Snapshot, who: &Label, question: &Question) -
     if question.qclass != DNSClass::IN || transfer {
         return Reply::refused();
     }
-    let walk = walk(snapshot, who, question);
+    match step(snapshot, who, question, &question.name) {
+        Step::Reply(reply) => reply,
+        Step::Alias(first) => concluded(follow(snapshot, who, question, first)),
+    }
+}
+
+/// A reply that begins with aliases.
+fn concluded(walk: Walk) -> Reply {
     match walk.end {
-        Some(reply) if walk.aliases.is_empty() => reply,
         // RFC 6604 section 3: "When an xNAME chain is followed, all but the last query cycle necessarily had no error.
         // The RCODE in the ultimate DNS response MUST BE set based on the final query cycle leading to that response."
         // So with its SOA, if it has one (RFC 2308 section 2.1), or with the NS records of a delegation.
@@ -57,12 +63,12 @@ pub(crate) fn answer_as(snapshot: &Snapshot, who: &Label, question: &Question) -
             reply.answers.splice(..0, walk.aliases);
             reply
         }
-        // Out of our zones, in a loop, or too long: what we can say is that the name is another's alias.
+        // Out of our zones, in a circle, or too long: what we can say is that the name is another's alias.
         _ => Reply::positive(walk.aliases, Kind::Static),
     }
 }
 
-/// The way of a question.
+/// The way of a question through aliases.
 pub(crate) struct Walk {
     /// The static CNAME records that it came through.
     pub(crate) aliases: Vec<Record>,
@@ -72,12 +78,19 @@ pub(crate) struct Walk {
 
 /// Follows a question to its end.
 pub(crate) fn walk(snapshot: &Snapshot, who: &Label, question: &Question) -> Walk {
-    let mut aliases: Vec<Record> = Vec::new();
+    match step(snapshot, who, question, &question.name) {
+        Step::Reply(reply) => Walk { aliases: Vec::new(), end: Some(reply) },
+        Step::Alias(first) => follow(snapshot, who, question, first),
+    }
+}
+
+fn follow(snapshot: &Snapshot, who: &Label, question: &Question, first: Record) -> Walk {
+    let mut aliases = vec![first];
     loop {
-        let name = aliases.last().map_or(Some(&question.name), target);
         // Names compare without case, as they do here (RFC 4343).
         let seen = |name: &Name| aliases.iter().any(|alias| alias.name == *name);
-        let Some(name) = name.filter(|name| aliases.len() < MOST_ALIASES && !seen(name)) else {
+        let next = aliases.last().and_then(target).filter(|name| aliases.len() < MOST_ALIASES && !seen(name));
+        let Some(name) = next else {
             return Walk { aliases, end: None };
         };
         match step(snapshot, who, question, name) {
