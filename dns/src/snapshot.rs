@@ -165,9 +165,9 @@ impl Snapshot {
         if zone.wild.is_empty() {
             return None;
         }
-        // RFC 4592 section 3.3.1: "The closest encloser is the node in the zone's tree of existing domain names that has
-        // the most labels matching the query name", and "the source of synthesis [is] the descendant of the closest
-        // encloser that has the asterisk label". Nothing else is: a name that exists, even empty, is not gone past.
+        // RFC 4592 section 3.3.1: the closest encloser is "the node in the zone's tree of existing domain names that has the
+        // most labels matching the query name", and the source of synthesis the "wildcard domain name immediately
+        // descending from the closest encloser". Nothing else is: a name that exists, even empty, is not gone past.
         let encloser = (0..=place.own).find(|first| {
             let key = path.slice(*first, place.own);
             key.is_empty() || zone.names.get(key).filter(there).is_some() || self.is_our_own(place, path, *first)

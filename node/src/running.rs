@@ -112,6 +112,7 @@ impl Source for Running {
                 zones: catalogue.zones.len(),
                 services: catalogue.services.len(),
                 servers: catalogue.server_count(),
+                records: catalogue.records.len(),
             },
             snapshot: SnapshotStatus { serial: latest.serial },
             warnings: latest.warnings.clone(),

@@ -68,7 +68,7 @@ async fn every_report_has_the_keys_that_scripts_read() {
         "mesh": { "id": mesh_id, "members": 3, "alive": 2, "links": 1, "pages": 17, "state_hash": "beef" },
         "dns": { "queries": 12, "referrals": 7, "cut_answers": 5, "errors": 0, "listen": ["192.0.2.7:53"] },
         "admission": { "state": "admitted", "ends": 2_000_000_000, "silenced": false, "equivocations": 0 },
-        "catalogue": { "zones": 1, "services": 1, "servers": 2 },
+        "catalogue": { "zones": 1, "services": 1, "servers": 2, "records": 3 },
         "snapshot": { "serial": 42 },
         "warnings": ["no claim for 203.0.113.0/24"],
     });

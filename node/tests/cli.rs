@@ -275,7 +275,7 @@ members    2 of 3 alive, 1 linked
 pages      17, state beef
 dns        192.0.2.7:53
 answered   12 queries, 5 cut answers, 7 referrals
-catalogue  1 zone, 1 service, 2 servers
+catalogue  1 zone, 1 service, 2 servers, 3 record sets
 snapshot   42
 warning    no claim for 203.0.113.0/24
 "
@@ -356,7 +356,7 @@ async fn apply_shows_what_changes_and_submits_it() {
     assert!(out.ends_with("\n7 of 7 records taken by fra (7 added, 0 changed, 0 removed)\n"), "{out}");
     assert_eq!(out.lines().count(), dry.lines().count());
     let (_, out, _) = apply(CATALOGUE, &[]).await;
-    assert_eq!(out, "nothing to change: 2 zones, 2 services, 3 servers as in the file\n");
+    assert_eq!(out, "nothing to change: 2 zones, 2 services, 3 servers, 0 record sets as in the file\n");
 
     std::fs::write(folder.path().join("empty.toml"), "# all gone\n").unwrap();
     let (code, _, err) = apply("empty.toml", &[]).await;

@@ -175,6 +175,9 @@ pub struct CatalogueStatus {
     pub services: usize,
     /// Servers of all services.
     pub servers: usize,
+    /// Names and types of static records.
+    #[serde(default)]
+    pub records: usize,
 }
 
 /// The snapshot that packets are answered from.

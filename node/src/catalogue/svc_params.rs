@@ -36,7 +36,7 @@ fn checked(params: SvcParams) -> Result<SvcParams, String> {
             (SvcParamKey::NoDefaultAlpn, _) if !has(SvcParamKey::Alpn) => {
                 return Err("no-default-alpn without alpn leaves no protocol to speak".into());
             }
-            // RFC 9460 section 8: listed keys "MUST also appear in the SvcParams", and "mandatory" is not one of them.
+            // RFC 9460 section 8: a key that is not there cannot be mandatory, and "mandatory" itself is never listed.
             (_, SvcParamValue::Mandatory(Mandatory(keys))) => {
                 if let Some(key) = keys.iter().find(|key| **key == SvcParamKey::Mandatory || !has(**key)) {
                     return Err(format!("mandatory: {key} is not among the parameters"));

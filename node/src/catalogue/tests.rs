@@ -388,6 +388,27 @@ proptest! {
         prop_assert_eq!(Catalogue::from_records(&shuffled), (next, vec![]));
     }
 
+    /// Bits of zone files in any order: each is read or reported, and what is read travels and comes back.
+    #[test]
+    fn no_zone_file_goes_wrong_silently(words in prop::collection::vec(prop::sample::select(vec![
+        "$TTL 60\n", "$ORIGIN ", "a", "@", "*", ".", " ", "\n", "\n", "(", ")", ";x\n", "\"q q\"", "\\", "\\065", "\\.",
+        " IN ", " 300 ", " A 192.0.2.1", " TXT ", " MX 10 ", " CNAME ", " NS ", " \\# 2 abcd", " TYPE700", " HTTPS 1 . alpn=h2",
+        " SRV 0 0 0 ", "é", "\r\n", "$INCLUDE /etc/passwd",
+    ]), 0..30)) {
+        let text = words.concat();
+        let catalogue = "[[zone]]\nname = \"lb.example.com\"\nrecords = \"lb.zone\"";
+        match Catalogue::parse_with(catalogue, |_| Ok(text.clone())) {
+            Ok(desired) => {
+                let mut records = Records::default();
+                apply(&mut records, &desired);
+                prop_assert_eq!(Catalogue::from_records(&records), (desired, vec![]));
+            }
+            Err(faults) => for fault in faults.iter() {
+                prop_assert!(fault.problem.starts_with("lb.zone:"), "{}", fault);
+            }
+        }
+    }
+
     #[test]
     fn arbitrary_bodies_never_panic(body: Vec<u8>, identity in "(zone|service|server|records)/[a-z.*]{0,9}/?[a-z]?[0-9]{0,3}", value: Vec<u8>) {
         let page = foreign(&identity, 1, &value);

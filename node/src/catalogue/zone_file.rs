@@ -63,7 +63,8 @@ struct Reading<'a> {
 
 #[derive(Clone, Copy)]
 enum Ttl {
-    /// RFC 2308 section 4: "$TTL sets the default TTL" for the records that follow.
+    /// RFC 2308 section 4: records after it "which do not explicitly include a TTL value, have their TTL set to the TTL
+    /// given in the $TTL directive".
     Default(u32),
     /// RFC 1035 section 5.1: "Omitted class and TTL values are default to the last explicitly stated values."
     Last(u32),
@@ -106,7 +107,7 @@ impl Reading<'_> {
                 set.ttl
             ));
         }
-        // RFC 2181 section 5: "There can be no duplicate records in an RRSet".
+        // RFC 2181 section 5: "It is meaningless for two records to ever have label, class, type and data all equal".
         if set.data.contains(&data) {
             return Err(format!("{word}: this record stands in the file before"));
         }

@@ -123,14 +123,11 @@ fn summary(changes: &[Change], submitted: Option<Submitted>, desired: &Catalogue
     let records = count(changes.len(), "record");
     match submitted {
         None if changes.is_empty() => format!(
-            "nothing to change: {}, {}, {}{} as in the file",
+            "nothing to change: {}, {}, {}, {} as in the file",
             count(desired.zones.len(), "zone"),
             count(desired.services.len(), "service"),
             count(desired.server_count(), "server"),
-            match desired.records.len() {
-                0 => String::new(),
-                sets => format!(", {}", count(sets, "static record set")),
-            }
+            count(desired.records.len(), "record set")
         ),
         None => format!("dry run: {records} would be submitted ({counts})"),
         Some(Submitted { accepted, superseded: 0 }) => format!("{accepted} of {records} taken by {node} ({counts})"),

@@ -87,10 +87,11 @@ pub(super) fn status(status: &Status) -> String {
         format!("dns        {}", list(&dns.listen)),
         format!("answered   {}", counters.join(", ")),
         format!(
-            "catalogue  {}, {}, {}",
+            "catalogue  {}, {}, {}, {}",
             count(catalogue.zones, "zone"),
             count(catalogue.services, "service"),
-            count(catalogue.servers, "server")
+            count(catalogue.servers, "server"),
+            count(catalogue.records, "record set")
         ),
         format!("snapshot   {}", status.snapshot.serial),
     ];

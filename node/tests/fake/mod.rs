@@ -80,7 +80,7 @@ impl Source for Fake {
                 silenced: false,
                 equivocations: 0,
             },
-            catalogue: CatalogueStatus { zones: 1, services: 1, servers: 2 },
+            catalogue: CatalogueStatus { zones: 1, services: 1, servers: 2, records: 3 },
             snapshot: SnapshotStatus { serial: 42 },
             warnings: vec!["no claim for 203.0.113.0/24".into()],
         }
