@@ -141,6 +141,47 @@ async fn what_one_node_is_told_all_know_and_each_explains_for_every_other() {
     assert_eq!(asked, 36);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zone_file_is_answered_by_every_node_beside_the_services() {
+    let fleet = Fleet::new();
+    let _origins = Origins::start(&fleet.ground).await;
+    let _nodes = whole_mesh(&fleet).await;
+    let zone = "$TTL 60\n@ TXT text\nshop CNAME www\n*.shop CNAME api\nmail A 192.0.2.25\n";
+    fs::write(fleet.ground.file("lb.zone"), zone).unwrap();
+    let services = catalogue(&fleet.ground, QUICK);
+    let named = services.replacen("name = \"lb.test\"\n", "name = \"lb.test\"\nrecords = \"lb.zone\"\n", 1);
+    fleet.apply(AMS, &named).await;
+    let resolver = fleet.ground.resolver(BRU);
+    let asked =
+        async |at: usize, name: &str| ask(resolver, fleet.ground.dns(at), name).await.map_err(|e| e.to_string());
+    for at in ALL {
+        until("the alias has come", async || {
+            let reply = asked(at, "shop.lb.test").await?;
+            ensure(reply.aliases == ["www.lb.test", "www.bru.lb.test"], || format!("at {}: {reply:?}", NAMES[at]))
+        })
+        .await;
+        // Under the wildcard, on to the service in mode answer: the near origin at once.
+        let reply = asked(at, "any.shop.lb.test").await.unwrap();
+        assert_eq!(
+            (reply.aliases.as_slice(), reply.addresses.as_slice()),
+            (["api.lb.test".to_owned()].as_slice(), [fleet.ground.origin(BRU).ip()].as_slice())
+        );
+        assert_eq!(
+            asked(at, "mail.lb.test").await.unwrap().addresses,
+            ["192.0.2.25".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(asked(at, "4f2a.whoami.lb.test").await.unwrap().addresses, [resolver]);
+    }
+    fleet.apply(BRU, &services).await;
+    for at in ALL {
+        until("the records are gone", async || {
+            let reply = asked(at, "mail.lb.test").await?;
+            ensure(reply.code == ResponseCode::NXDomain, || format!("at {}: {reply:?}", NAMES[at]))
+        })
+        .await;
+    }
+}
+
 /// What a resolver near bru is told by ams: an address in either role, whatever ams may be about to do.
 async fn right_answer(fleet: &Fleet, name: &str) -> Result<Reply, String> {
     let reply = ask(fleet.ground.resolver(AMS), fleet.ground.dns(AMS), name).await.map_err(|e| e.to_string())?;
