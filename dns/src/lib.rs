@@ -6,8 +6,9 @@
 //! ```text
 //!   World ──build──▶ Snapshot ◀──────────────┐ one load per packet
 //!                                            │
-//!   UDP, TCP ─▶ front ─▶ Handler ─▶ answer ──┴─▶ place in zone or cut ─▶ course (claims) ─▶ ranking (steer)
-//!                           │                                              └── the same ──▶ explain
+//!   UDP, TCP ─▶ front ─▶ Handler ─▶ answer ──┴─▶ place in zone or cut ─┬─▶ course (claims) ─▶ ranking (steer)
+//!                           │         ▲                                ├─▶ the operators' records
+//!                           │         └──────────── a static CNAME ────┘     the same functions ──▶ explain
 //!                           ├─ fit: what is left out when space is short
 //!                           └─ Counters
 //! ```

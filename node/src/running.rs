@@ -11,14 +11,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use data_encoding::{BASE64, HEXLOWER};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::Name;
 use nigh_dns::{Counters, Label, RowState, Snapshot, Standing};
 use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, Table, verdict};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     admin::{
-        ExplainQuery, Explained, QueryType, Refusal, RefusalKind, Source, Submitted,
+        ExplainQuery, Explained, Refusal, RefusalKind, Source, Submitted,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
             MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine, ServerState, ServiceLine, SnapshotStatus,
@@ -224,7 +224,7 @@ impl Source for Running {
     fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal> {
         let snapshot = self.snapshot.load();
         let facts = &self.latest.load().facts;
-        let name: Name = query.name.parse().map_err(|error| Refusal {
+        let name = Name::from_str_relaxed(&query.name).map_err(|error| Refusal {
             kind: RefusalKind::Invalid,
             error: format!("{:?} is not a domain name: {error}", query.name),
             hint: "give a name such as www.lb.example.com".into(),
@@ -237,11 +237,7 @@ impl Source for Running {
                 hint: "`nigh peers` lists the nodes".into(),
             })?,
         };
-        let qtype = match query.rtype {
-            QueryType::A => RecordType::A,
-            QueryType::Aaaa => RecordType::AAAA,
-        };
-        Explained::new(&nigh_dns::explain(&snapshot, &at, &name, qtype, query.from, self.now()))
+        Explained::new(&nigh_dns::explain(&snapshot, &at, &name, query.rtype.0, query.from, self.now()))
     }
 
     fn catalogue(&self) -> Vec<Page> {

@@ -172,6 +172,11 @@ async fn a_zone_file_is_answered_by_every_node_beside_the_services() {
         );
         assert_eq!(asked(at, "4f2a.whoami.lb.test").await.unwrap().addresses, [resolver]);
     }
+    let why = fleet.read(CPH, &["explain", "lb.test", "--type", "txt", "--from", "192.0.2.1"]).await.unwrap();
+    assert_eq!(
+        (&why["type"], &why["why"]),
+        (&"TXT".into(), &"lb.test has records that the operators wrote (TXT).".into())
+    );
     fleet.apply(BRU, &services).await;
     for at in ALL {
         until("the records are gone", async || {

@@ -210,7 +210,7 @@ fn batches(pages: &[Page]) -> Vec<&[Page]> {
 
 fn explain_path(query: &ExplainQuery) -> String {
     let mut pairs = vec![("name", query.name.clone()), ("from", query.from.to_string())];
-    pairs.push(("type", query.rtype.as_str().to_owned()));
+    pairs.push(("type", query.rtype.to_string()));
     pairs.extend(query.at.clone().map(|at| ("at", at)));
     let pairs: Vec<String> = pairs.into_iter().map(|(key, value)| format!("{key}={}", percent(&value))).collect();
     format!("explain?{}", pairs.join("&"))

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
+use std::str::FromStr;
 
+use hickory_proto::rr::RecordType;
 use nigh_gossip::{NodeId, Page};
 use serde::{Deserialize, Serialize};
+
+use crate::catalogue::name;
 
 use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
 
@@ -58,25 +62,42 @@ pub struct ExplainQuery {
     pub at: Option<String>,
 }
 
-/// The types whose answers depend on who asks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "UPPERCASE")]
-#[clap(rename_all = "UPPER")]
-pub enum QueryType {
-    /// IPv4 addresses.
-    #[default]
-    A,
-    /// IPv6 addresses.
-    Aaaa,
+/// A record type that can be asked for, by its mnemonic or as `TYPE65280`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct QueryType(pub RecordType);
+
+impl Default for QueryType {
+    fn default() -> Self {
+        Self(RecordType::A)
+    }
 }
 
-impl QueryType {
-    /// As in DNS.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-        }
+impl FromStr for QueryType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        name::record_type(&text.to_ascii_uppercase()).map(Self)
+    }
+}
+
+impl TryFrom<String> for QueryType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<QueryType> for String {
+    fn from(rtype: QueryType) -> Self {
+        rtype.to_string()
+    }
+}
+
+impl fmt::Display for QueryType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&name::mnemonic(self.0.into()))
     }
 }
 

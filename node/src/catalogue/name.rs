@@ -23,8 +23,23 @@ pub fn set(name: &Name, rtype: u16) -> String {
     format!("{} {}", text(name), mnemonic(rtype))
 }
 
+/// A type by its mnemonic, or as `TYPE65280` (RFC 3597 section 5).
+pub(crate) fn record_type(text: &str) -> Result<RecordType, String> {
+    let number = text.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok());
+    let read = match (number, text) {
+        (Some(number), _) => Some(RecordType::from(number)),
+        (None, "RP") => Some(RecordType::from(17)),
+        (None, "AFSDB") => Some(RecordType::from(18)),
+        (None, "URI") => Some(RecordType::from(256)),
+        // hickory's own, not the Internet's.
+        (None, "ANAME" | "ZERO") => None,
+        (None, mnemonic) => mnemonic.parse().ok(),
+    };
+    read.ok_or_else(|| format!("{text} is no record type known here; any other can be written as TYPE and its number"))
+}
+
 /// A record type as people write it; one without a word for it as `TYPE65280` (RFC 3597 section 5).
-pub(super) fn mnemonic(rtype: u16) -> String {
+pub(crate) fn mnemonic(rtype: u16) -> String {
     match RecordType::from(rtype) {
         RecordType::Unknown(number) => format!("TYPE{number}"),
         known => known.to_string(),

@@ -158,24 +158,9 @@ fn head(mut words: &[Word]) -> Result<(Option<u32>, RecordType, &[Word]), String
             "IN" if !class => class = true,
             "CH" | "HS" | "CS" => return Err(format!("class {}: only IN is answered here", word.raw)),
             _ if ttl.is_none() && word.raw.starts_with(|c: char| c.is_ascii_digit()) => ttl = Some(seconds(&word.raw)?),
-            other => return Ok((ttl, rtype(other)?, words)),
+            other => return Ok((ttl, name::record_type(other)?, words)),
         }
     }
-}
-
-/// A type by its mnemonic, or as `TYPE65280` (RFC 3597 section 5).
-fn rtype(text: &str) -> Result<RecordType, String> {
-    let number = text.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok());
-    let read = match (number, text) {
-        (Some(number), _) => Some(RecordType::from(number)),
-        (None, "RP") => Some(RecordType::from(17)),
-        (None, "AFSDB") => Some(RecordType::from(18)),
-        (None, "URI") => Some(RecordType::from(256)),
-        // hickory's own, not the Internet's.
-        (None, "ANAME" | "ZERO") => None,
-        (None, mnemonic) => mnemonic.parse().ok(),
-    };
-    read.ok_or_else(|| format!("{text} is no record type known here; any other can be written as TYPE and its number"))
 }
 
 fn seconds(text: &str) -> Result<u32, String> {

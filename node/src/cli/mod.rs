@@ -125,8 +125,8 @@ struct Explain {
     /// The address that asks: the resolver's
     #[arg(long, value_name = "ADDRESS")]
     from: IpAddr,
-    /// The queried type
-    #[arg(long = "type", value_name = "TYPE", default_value = "A", ignore_case = true)]
+    /// The queried type: A, AAAA, TXT, HTTPS and so on, or TYPE and a number
+    #[arg(long = "type", value_name = "TYPE", default_value = "A")]
     rtype: QueryType,
     /// Explain on behalf of this node
     #[arg(long, value_name = "NODE")]

@@ -188,7 +188,7 @@ impl Source for Fake {
         }
         Ok(Explained {
             json: json!({ "name": query.name, "type": query.rtype, "from": query.from, "at": query.at }),
-            text: format!("{} {} from {}\n", query.name, query.rtype.as_str(), query.from),
+            text: format!("{} {} from {}\n", query.name, query.rtype, query.from),
         })
     }
 
