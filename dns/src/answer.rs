@@ -18,7 +18,7 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
 use crate::decide::{Client, Course, Direct, Turn, course};
 use crate::records::{self, NAMESERVER_TTL};
@@ -27,10 +27,7 @@ use crate::static_names::{Delegation, Holding, WHOAMI};
 use crate::steer::Family;
 use crate::wire_name::WireName;
 use crate::zone::Cut;
-use crate::{Kind, Label, Node, Question, Reply, binding, whoami};
-
-/// Aliases followed in one reply. Resolvers themselves give up after 8 to 16, and each one costs us a walk.
-const MOST_ALIASES: usize = 8;
+use crate::{Kind, Label, Node, Question, Reply, alias, binding, whoami};
 
 /// Answers a question as the node whose snapshot it is.
 pub fn answer(snapshot: &Snapshot, question: &Question) -> Reply {
@@ -46,70 +43,12 @@ pub(crate) fn answer_as(snapshot: &Snapshot, who: &Label, question: &Question) -
     }
     match step(snapshot, who, question, &question.name) {
         Step::Reply(reply) => reply,
-        Step::Alias(first) => concluded(follow(snapshot, who, question, first)),
-    }
-}
-
-/// A reply that begins with aliases.
-fn concluded(walk: Walk) -> Reply {
-    match walk.end {
-        // RFC 6604 section 3: "When an xNAME chain is followed, all but the last query cycle necessarily had no error.
-        // The RCODE in the ultimate DNS response MUST BE set based on the final query cycle leading to that response."
-        // So with its SOA, if it has one (RFC 2308 section 2.1), or with the NS records of a delegation.
-        Some(mut reply) if reply.kind != Kind::Refused => {
-            // RFC 1035 section 4.1.1: AA "corresponds to the name which matches the query name, or the first owner name
-            // in the answer section", and that is ours.
-            reply.authoritative = true;
-            reply.answers.splice(..0, walk.aliases);
-            reply
-        }
-        // Out of our zones, in a circle, or too long: what we can say is that the name is another's alias.
-        _ => Reply::positive(walk.aliases, Kind::Static),
-    }
-}
-
-/// The way of a question through aliases.
-pub(crate) struct Walk {
-    /// The static CNAME records that it came through.
-    pub(crate) aliases: Vec<Record>,
-    /// What it came to; nothing: the aliases lead in a circle, or further than we go.
-    pub(crate) end: Option<Reply>,
-}
-
-/// Follows a question to its end.
-pub(crate) fn walk(snapshot: &Snapshot, who: &Label, question: &Question) -> Walk {
-    match step(snapshot, who, question, &question.name) {
-        Step::Reply(reply) => Walk { aliases: Vec::new(), end: Some(reply) },
-        Step::Alias(first) => follow(snapshot, who, question, first),
-    }
-}
-
-fn follow(snapshot: &Snapshot, who: &Label, question: &Question, first: Record) -> Walk {
-    let mut aliases = vec![first];
-    loop {
-        // Names compare without case, as they do here (RFC 4343).
-        let seen = |name: &Name| aliases.iter().any(|alias| alias.name == *name);
-        let next = aliases.last().and_then(target).filter(|name| aliases.len() < MOST_ALIASES && !seen(name));
-        let Some(name) = next else {
-            return Walk { aliases, end: None };
-        };
-        match step(snapshot, who, question, name) {
-            Step::Reply(reply) => return Walk { aliases, end: Some(reply) },
-            Step::Alias(alias) => aliases.push(alias),
-        }
-    }
-}
-
-/// What an alias stands for.
-pub(crate) fn target(alias: &Record) -> Option<&Name> {
-    match &alias.data {
-        RData::CNAME(name) => Some(&name.0),
-        _ => None,
+        Step::Alias(first) => alias::concluded(alias::follow(snapshot, who, question, first)),
     }
 }
 
 /// What a name leads to.
-enum Step {
+pub(crate) enum Step {
     /// The end.
     Reply(Reply),
     /// A static CNAME, to be followed.
@@ -117,7 +56,7 @@ enum Step {
 }
 
 /// One walk through the zones.
-fn step<'s>(snapshot: &'s Snapshot, who: &'s Label, question: &Question, name: &Name) -> Step {
+pub(crate) fn step<'s>(snapshot: &'s Snapshot, who: &'s Label, question: &Question, name: &Name) -> Step {
     let path = WireName::new(name);
     let Some(place) = snapshot.place(&path) else {
         return Step::Reply(Reply::refused());

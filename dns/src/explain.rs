@@ -11,7 +11,8 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 use serde::Serialize;
 
-use crate::answer::{answer_as, target, walk};
+use crate::alias::{target, walk};
+use crate::answer::answer_as;
 use crate::claims::host;
 use crate::decide::{Client, Course, Direct, Turn, Way, course, standing};
 use crate::explain_names;

@@ -4,7 +4,7 @@
 
 use hickory_proto::rr::{Name, Record, RecordType};
 
-use crate::answer::target;
+use crate::alias::target;
 use crate::snapshot::Snapshot;
 use crate::static_names::WHOAMI;
 use crate::wire_name::{WireName, mnemonic, plain};

@@ -16,6 +16,7 @@
 //! **Invariant:** everything but the fronts ([`serve`]) and the counters is a function of its arguments: no clock, no
 //! randomness, no I/O.
 
+mod alias;
 mod answer;
 mod binding;
 mod carried;

@@ -7,7 +7,7 @@
 //! **Invariant:** `nigh_gossip` and `nigh_dns` meet here and nowhere else, and nothing here decides: who is nearest,
 //! what is up and what is answered is decided in `nigh_dns` from plain data.
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
 use nigh_dns::{self as dns, Label, World};
 
 use crate::{
@@ -42,14 +42,31 @@ pub fn misplaced(catalogue: &Catalogue) -> Vec<(Name, RecordType, String)> {
     };
     let world =
         World { zones: zones(catalogue), services: services(catalogue), records: records(catalogue), ..World::new(me) };
-    let problems = dns::Snapshot::build(world).1.into_iter();
+    let (snapshot, problems) = dns::Snapshot::build(world);
+    let aliases = catalogue.records.keys().filter(|(_, rtype)| RecordType::from(*rtype) == RecordType::CNAME);
+    let endless = aliases.filter(|(name, _)| is_endless(&snapshot, catalogue, name)).map(|(name, _)| {
+        (name.clone(), RecordType::CNAME, "leads in a circle, or through more aliases than one reply holds".to_owned())
+    });
     problems
+        .into_iter()
         .filter_map(|problem| match problem {
             dns::Problem::Records(name, rtype, why) => Some((name, rtype, why.to_owned())),
             dns::Problem::NoGlue(ref zone, _) => Some((zone.clone(), RecordType::NS, problem.to_string())),
             _ => None,
         })
+        .chain(endless)
         .collect()
+}
+
+/// Whether a reply to a question for an alias ends with one that leads to a name of ours.
+fn is_endless(snapshot: &dns::Snapshot, catalogue: &Catalogue, name: &Name) -> bool {
+    let question = dns::Question::new(name.clone(), RecordType::A, std::net::Ipv4Addr::UNSPECIFIED.into());
+    let reply = dns::answer(snapshot, &question);
+    let last = reply.answers.last().filter(|_| reply.kind == dns::Kind::Static);
+    match last.map(|last| &last.data) {
+        Some(RData::CNAME(to)) => catalogue.zones.keys().any(|zone| zone.zone_of(&to.0)),
+        _ => false,
+    }
 }
 
 fn zones(catalogue: &Catalogue) -> Vec<dns::Zone> {

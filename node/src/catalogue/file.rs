@@ -1,20 +1,18 @@
 //! `services.toml`: the whole catalogue as an operator writes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
-use hickory_proto::serialize::binary::BinEncodable;
 
 use super::{
-    Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSETS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD,
-    MAX_TTL, MAX_ZONES, Mode, Policy, Server, Service, SvcParams, Zone, name, svc_params, zone_file,
+    Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD, MAX_TTL, MAX_ZONES, Mode, Policy,
+    Server, Service, SvcParams, Zone, name, static_records, svc_params,
 };
 use crate::config::document::{Document, Item, Section, all, optional};
 use crate::config::{ConfigErrors, Label, value};
 use crate::measure::target::{MAX_COUNT, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL, MIN_TIMEOUT, ProbeKind, ProbeSpec};
-use crate::projection::misplaced;
 
 const DEFAULT_TTL: u32 = 20;
 const DEFAULT_ANSWERS: u8 = 1;
@@ -30,63 +28,15 @@ const MAX_HTTP_TEXT: usize = 1024;
 /// Directly below a zone: kept for finding resolvers.
 const WHOAMI: &str = "whoami";
 
-/// Gives the text of a zone file by the path that stands in the document.
-type ZoneFile<'f> = &'f dyn Fn(&str) -> Result<String, String>;
-
-pub(super) fn parse(text: &str, zone_file: ZoneFile<'_>) -> Result<Catalogue, ConfigErrors> {
+pub(super) fn parse(text: &str, zone_file: static_records::ZoneFile<'_>) -> Result<Catalogue, ConfigErrors> {
     let document = Document::parse(text)?;
     let root = document.root(&["zone", "service"]);
     let mut named = Vec::new();
     let zones = zones(&root, &mut named);
     let services = services(&root, &zones);
     let mut catalogue = Catalogue { zones, services, records: BTreeMap::new() };
-    records(&mut catalogue, &named, zone_file);
+    static_records::add(&mut catalogue, &named, zone_file);
     document.finish(Some(catalogue))
-}
-
-/// Reads the zone files and adds what stands in them.
-fn records(catalogue: &mut Catalogue, named: &[(Name, Item<'_>)], zone_file: ZoneFile<'_>) {
-    // Where each RRset was read: its file's place in the list, and its line.
-    let mut read_at: BTreeMap<(Name, u16), (usize, usize)> = BTreeMap::new();
-    let mut faults: BTreeSet<(usize, usize, String)> = BTreeSet::new();
-    for (at, (apex, item)) in named.iter().enumerate() {
-        let Some(text) = item.text(zone_file) else { continue };
-        let sets = match zone_file::parse(&text, apex) {
-            Ok(sets) => sets,
-            Err(mistakes) => {
-                faults.extend(mistakes.into_iter().map(|mistake| (at, mistake.line, mistake.problem)));
-                continue;
-            }
-        };
-        let nameservers = catalogue.zones.get(apex).map(|zone| zone.nameservers.clone()).unwrap_or_default();
-        for ((owner, rtype), (line, set)) in sets {
-            let mut fault = |problem: String| {
-                faults.insert((at, line, format!("{}: {problem}", name::set(&owner, rtype))));
-            };
-            let bytes: usize = set.data.iter().map(|data| data.to_bytes().map_or(0, |bytes| bytes.len())).sum();
-            if bytes > MAX_RRSET_BYTES {
-                fault(format!("{bytes} octets of data, where at most {MAX_RRSET_BYTES} are allowed"));
-            }
-            let top = name::below(&owner, apex);
-            if let Some(node) = nameservers.iter().find(|node| Some(node.as_str()) == top.as_deref()) {
-                fault(format!("a name of the cut of node {node}; choose another name"));
-            }
-            read_at.insert((owner.clone(), rtype), (at, line));
-            catalogue.records.insert((owner, rtype), set);
-        }
-    }
-    // The very code that would leave records out of an answer says which.
-    for (owner, rtype, why) in misplaced(catalogue) {
-        if let Some((at, line)) = read_at.get(&(owner.clone(), rtype.into())) {
-            faults.insert((*at, *line, format!("{}: {why}", name::set(&owner, rtype.into()))));
-        }
-    }
-    for (at, line, problem) in faults {
-        named[at].1.fault(format!("{}:{line}: {problem}", named[at].1.as_text().unwrap_or_default()));
-    }
-    if let Some((_, item)) = named.last() {
-        at_most(Some(item.clone()), catalogue.records.len(), MAX_RRSETS);
-    }
 }
 
 /// The zones that can be read; the others' faults are noted.
@@ -356,7 +306,7 @@ fn time(item: &Item<'_>, least: Duration, most: Duration) -> Option<Duration> {
     })
 }
 
-fn at_most(item: Option<Item<'_>>, count: usize, most: usize) {
+pub(super) fn at_most(item: Option<Item<'_>>, count: usize, most: usize) {
     if let Some(item) = item.filter(|_| count > most) {
         item.fault(format!("{count} of these, where at most {most} are allowed"));
     }

@@ -23,6 +23,7 @@ pub mod name;
 mod plan;
 pub mod record;
 mod records;
+mod static_records;
 mod svc_params;
 #[cfg(test)]
 mod tests;
@@ -68,7 +69,9 @@ pub const MAX_NAMESERVERS: usize = 8;
 /// RRsets of static records in all zones: each is a page, of which a replica holds 100,000.
 pub const MAX_RRSETS: usize = 10_000;
 /// The data of one RRset: with its names it must fit a page of 8 KiB.
-pub const MAX_RRSET_BYTES: usize = 6 * 1024;
+pub const MAX_RRSET_BYTES: usize = 5 * 1024;
+/// The records of one RRset: what a message of 64 KiB could still hold, if they are small.
+pub const MAX_RRSET_RECORDS: usize = 1024;
 /// The longest TTL of static records: a week, beyond which resolvers do not go.
 pub const MAX_STATIC_TTL: u32 = 604_800;
 
@@ -100,10 +103,10 @@ pub struct RrSet {
 }
 
 impl RrSet {
-    /// Puts a record in its place.
-    pub(crate) fn add(&mut self, data: RData) {
-        self.data.push(data);
-        self.data.sort_by_cached_key(|data| data.to_bytes().unwrap_or_default());
+    /// A set of these records, in whatever order they come.
+    pub(crate) fn new(ttl: u32, mut data: Vec<RData>) -> Self {
+        data.sort_by_cached_key(|data| data.to_bytes().unwrap_or_default());
+        Self { ttl, data }
     }
 }
 

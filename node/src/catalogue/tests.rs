@@ -179,7 +179,8 @@ fn what_cannot_be_read_is_reported_and_the_rest_stands() {
         foreign("records/www.example.net/1", 1, &rrset_bytes(60, &[&[192, 0, 2, 1]])),
         foreign("records/a.lb.example.com/1", 1, &rrset_bytes(60, &[&[192, 0, 2]])),
         foreign("records/b.lb.example.com/1", 1, &rrset_bytes(60, &[])),
-        foreign("records/c.lb.example.com/16", 1, &rrset_bytes(60, &[&[0; 6145]])),
+        foreign("records/c.lb.example.com/16", 1, &rrset_bytes(60, &[&[0; 5121]])),
+        foreign("records/c2.lb.example.com/17", 1, &rrset_bytes(60, &[&[][..]; 1025])),
         foreign("records/d.lb.example.com/1", 1, &rrset_bytes(604_801, &[&[192, 0, 2, 1]])),
         foreign("records/e.lb.example.com/A", 1, &rrset_bytes(60, &[&[192, 0, 2, 1]])),
         foreign("records/f.lb.example.com/15", 1, &rrset_bytes(60, &[&[0, 1, 1, b'a', 0xc0, 2]])),
@@ -194,7 +195,8 @@ fn what_cannot_be_read_is_reported_and_the_rest_stands() {
     let expected = [
         "malformed record: records/a.lb.example.com/1: data that is none of type A",
         "malformed record: records/b.lb.example.com/1: 0 records, 0 octets or ttl 60 beyond bounds",
-        "malformed record: records/c.lb.example.com/16: 1 records, 6145 octets or ttl 60 beyond bounds",
+        "malformed record: records/c.lb.example.com/16: 1 records, 5121 octets or ttl 60 beyond bounds",
+        "malformed record: records/c2.lb.example.com/17: 1025 records, 0 octets or ttl 60 beyond bounds",
         "malformed record: records/d.lb.example.com/1: 1 records, 4 octets or ttl 604801 beyond bounds",
         "malformed record: records/e.lb.example.com/A: no number of a record type",
         "malformed record: records/f.lb.example.com/15: data that is none of type MX",
@@ -336,14 +338,14 @@ fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         let records = records
             .into_iter()
             .map(|((owner, rtype), (ttl, texts))| {
-                let mut set = RrSet { ttl, data: Vec::new() };
+                let mut data = Vec::new();
                 for text in texts {
                     // Of type 17 hickory knows nothing: any bytes are right.
                     let length = [u8::try_from(text.len()).unwrap()];
                     let bytes = if rtype == 16 { [&length[..], &text].concat() } else { text };
-                    set.add(wire::rdata(rtype.into(), &bytes).unwrap());
+                    data.push(wire::rdata(rtype.into(), &bytes).unwrap());
                 }
-                ((name::owner(owner).unwrap(), rtype), set)
+                ((name::owner(owner).unwrap(), rtype), RrSet::new(ttl, data))
             })
             .filter(|((owner, _), _): &((Name, u16), RrSet)| zones.keys().any(|zone| zone.zone_of(owner)))
             .collect();

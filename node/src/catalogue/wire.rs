@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Identity, Value};
 use super::{
-    MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode, Policy, RrSet, Server,
-    Zone, file, svc_params,
+    MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSET_RECORDS, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode,
+    Policy, RrSet, Server, Zone, file, svc_params,
 };
 use crate::config::value::contactable;
 use crate::measure::target::{ProbeKind, ProbeSpec};
@@ -124,14 +124,12 @@ pub(super) fn decode(identity: &Identity, bytes: &[u8]) -> Result<Value, String>
         Identity::Records(_, rtype) => {
             let read: RrSetBytes = codec::decode(bytes).map_err(|e| e.to_string())?;
             let octets: usize = read.data.iter().map(|data| data.len()).sum();
-            if read.data.is_empty() || octets > MAX_RRSET_BYTES || read.ttl > MAX_STATIC_TTL {
-                return Err(format!("{} records, {octets} octets or ttl {} beyond bounds", read.data.len(), read.ttl));
+            let records = read.data.len();
+            if !(1..=MAX_RRSET_RECORDS).contains(&records) || octets > MAX_RRSET_BYTES || read.ttl > MAX_STATIC_TTL {
+                return Err(format!("{records} records, {octets} octets or ttl {} beyond bounds", read.ttl));
             }
-            let mut set = RrSet { ttl: read.ttl, data: Vec::new() };
-            for data in read.data {
-                set.add(rdata(RecordType::from(*rtype), &data)?);
-            }
-            Ok(Value::Records(set))
+            let data: Result<_, _> = read.data.iter().map(|data| rdata(RecordType::from(*rtype), data)).collect();
+            Ok(Value::Records(RrSet::new(read.ttl, data?)))
         }
     }
 }

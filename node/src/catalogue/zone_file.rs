@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::txt::parse_ttl;
 
-use super::{MAX_STATIC_TTL, RrSet, name};
+use super::{MAX_RRSET_RECORDS, MAX_STATIC_TTL, RrSet, name};
 use lexer::{Entry, Word};
 
 /// A mistake and its line, counted from 1.
@@ -48,7 +48,9 @@ pub(super) fn parse(text: &str, apex: &Name) -> Result<Sets, Vec<Mistake>> {
             mistakes.push(Mistake { line, problem });
         }
     }
-    if mistakes.is_empty() { Ok(reading.sets) } else { Err(mistakes) }
+    let in_order = |(line, set): (usize, RrSet)| (line, RrSet::new(set.ttl, set.data));
+    let sets = reading.sets.into_iter().map(|(of, read)| (of, in_order(read)));
+    if mistakes.is_empty() { Ok(sets.collect()) } else { Err(mistakes) }
 }
 
 struct Reading<'a> {
@@ -111,7 +113,10 @@ impl Reading<'_> {
         if set.data.contains(&data) {
             return Err(format!("{word}: this record stands in the file before"));
         }
-        set.add(data);
+        if set.data.len() == MAX_RRSET_RECORDS {
+            return Err(format!("{word}: more than {MAX_RRSET_RECORDS} records of one name and type"));
+        }
+        set.data.push(data);
         Ok(())
     }
 
