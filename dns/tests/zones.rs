@@ -157,7 +157,7 @@ fn is_rightly_negative(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn every_reply_is_well_formed(world in any_world(), questions in prop::collection::vec(any_question(), 1..8)) {
