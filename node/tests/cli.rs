@@ -157,6 +157,12 @@ fn a_certificate_is_issued_and_renewed_without_any_node() {
     assert_eq!(json["ends"], second.not_after);
     assert!(second.not_after + 334 * 86_400 < first.not_after);
 
+    let (code, out, _) = admit(&node(1), &["--name", "fra", "--days", "30"]);
+    let kept = "\nit may claim within 203.0.113.0/24, 2001:db8::/32, as before: no --prefix was given\n";
+    assert!(code == 0 && out.starts_with("renewed ") && out.contains(kept), "{out}");
+    let second = nigh_gossip::Certificate { not_after: read().not_after, ..second };
+    assert_eq!(read(), second, "renewing opens nothing");
+
     let (code, _, err) = admit(&node(2), &["--name", "nyc"]);
     assert!(code == 1 && err.contains(" holds the certificate of fra ("), "{err}");
     for wrong in [

@@ -26,7 +26,8 @@ pub(super) struct Admit {
     /// Its name in the mesh: the node.name of its configuration
     #[arg(long, value_name = "NAME", value_parser = value::node_name)]
     name: Label,
-    /// Within which its claims count; may be given several times. Without it the node may claim anything
+    /// Within which its claims count; may be given several times. Without it a certificate is renewed with the prefixes
+    /// that it had, and a new node may claim anything
     #[arg(long = "prefix", value_name = "PREFIX", value_parser = value::prefix)]
     prefixes: Vec<IpNet>,
     /// For how long
@@ -145,10 +146,12 @@ impl Admit {
             Some((_, newest)) => newest.serial,
             None => getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness from the system: {e}"))?,
         };
-        let mut prefixes = self.prefixes.clone();
-        if prefixes.is_empty() {
-            prefixes = ALL.iter().filter_map(|all| all.parse().ok()).collect();
-        }
+        // Who renews and forgets a prefix must not open the whole address space to the node.
+        let mut prefixes = match &before.newest {
+            _ if !self.prefixes.is_empty() => self.prefixes.clone(),
+            Some((_, newest)) => newest.prefixes.clone(),
+            None => ALL.iter().filter_map(|all| all.parse().ok()).collect(),
+        };
         prefixes.sort_unstable();
         prefixes.dedup();
         if prefixes.len() > admission::MAX_PREFIXES {
@@ -177,10 +180,12 @@ impl Admit {
         let earlier = before.newest.as_ref().map(|(_, newest)| newest);
         let word = if earlier.is_some() { "renewed" } else { "admitted" };
         let mut lines = vec![format!("{word} {} as {}, until {}", self.node, self.name, moment(certificate.not_after))];
-        lines.push(if self.prefixes.is_empty() {
-            format!("it may claim anything ({}): no --prefix was given", ALL.join(" and "))
-        } else {
-            format!("it may claim within {}", list(&certificate.prefixes))
+        lines.push(match (self.prefixes.is_empty(), earlier) {
+            (true, None) => format!("it may claim anything ({}): no --prefix was given", ALL.join(" and ")),
+            (true, Some(_)) => {
+                format!("it may claim within {}, as before: no --prefix was given", list(&certificate.prefixes))
+            }
+            (false, _) => format!("it may claim within {}", list(&certificate.prefixes)),
         });
         if let Some(earlier) = earlier.filter(|earlier| earlier.prefixes != certificate.prefixes) {
             lines.push(format!("until now it might claim within {}", list(&earlier.prefixes)));
