@@ -127,6 +127,11 @@ impl Message {
         self.records.iter().filter(move |record| record.section == section && record.kind != OPT)
     }
 
+    /// The first OPT record that is where it belongs.
+    pub fn opt(&self) -> Option<&Record> {
+        self.opts().find(|opt| opt.section == 3 && opt.owner.is_empty())
+    }
+
     /// The OPT records, wherever they are.
     pub fn opts(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.kind == OPT)

@@ -69,7 +69,7 @@ fn sizes(asked: Option<&Message>, said: &Message, length: usize, query: usize, u
     if !udp {
         return if truncated { Err("TC by TCP".to_owned()) } else { Ok(()) };
     }
-    let size = asked.and_then(|asked| asked.opts().next()).map_or(512, |opt| usize::from(opt.class).clamp(512, 1232));
+    let size = asked.and_then(Message::opt).map_or(512, |opt| usize::from(opt.class).clamp(512, 1232));
     // A malformed query's OPT record may be readable where the query is not; and BADKEY sends names back that came.
     let limit = if asked.is_some() { size } else { 1232 };
     let limit = if said.flags & 15 == NOTAUTH { limit.max(query + 64) } else { limit };
@@ -85,7 +85,7 @@ fn sizes(asked: Option<&Message>, said: &Message, length: usize, query: usize, u
 fn edns(asked: Option<&Message>, said: &Message, udp: bool) -> Result<(), String> {
     let ours: Vec<&Record> = said.opts().collect();
     if let Some(asked) = asked {
-        let theirs = asked.opts().any(|opt| opt.section == 3 && opt.owner.is_empty());
+        let theirs = asked.opt().is_some();
         if theirs == ours.is_empty() {
             return Err(format!("{} OPT records in reply to {theirs}", ours.len()));
         }
@@ -97,7 +97,7 @@ fn edns(asked: Option<&Message>, said: &Message, udp: bool) -> Result<(), String
         return Err(format!("not our OPT record: {ours:?}"));
     }
     let options = ours.options().ok_or("our options are malformed")?;
-    let Some(opt) = asked.and_then(|asked| asked.opts().find(|opt| opt.section == 3)) else { return Ok(()) };
+    let Some(opt) = asked.and_then(Message::opt) else { return Ok(()) };
     if (opt.ttl ^ ours.ttl) & 0x8000 != 0 {
         return Err("DO changed".to_owned());
     }
