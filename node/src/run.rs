@@ -279,7 +279,7 @@ impl Node {
     /// Makes the snapshot that packets are answered from.
     fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) -> anyhow::Result<()> {
         self.serial += 1;
-        let lingering = self.cuts.answered_for(unix()).cloned().collect();
+        let lingering = self.cuts.answered_for(unix()).cloned().chain(cuts_of_the_revoked(view)).collect();
         let (snapshot, problems) = Snapshot::build(projection::world(self.serial, &facts, measured, lingering));
         self.running.snapshot.store(Arc::new(snapshot));
         let mut warnings: Vec<String> =
@@ -411,6 +411,15 @@ impl Node {
         }
         tracing::info!("stopped");
     }
+}
+
+/// The cuts of nodes that were revoked. Resolvers may hold a CNAME into one and ask any node for what stands there, as
+/// those do that never learned of the cut: NXDOMAIN would undo the service for them, so every node answers.
+fn cuts_of_the_revoked(view: &MeshView) -> impl Iterator<Item = Label> {
+    // Nearly always there are none, and certificates need not be read.
+    let any = view.pages.of_operators(Table::REVOCATION).next().is_some();
+    let names = any.then(|| membership::revoked_names(view));
+    names.into_iter().flatten().filter_map(|name| name.parse().ok())
 }
 
 async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: CancellationToken) {

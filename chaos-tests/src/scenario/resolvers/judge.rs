@@ -10,7 +10,7 @@ use crate::bed::stub::Reply;
 use crate::bed::wire::Said;
 use anyhow::{Context, Result, bail};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RData;
+use hickory_proto::rr::{RData, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -109,6 +109,19 @@ pub fn servers_told(said: &[Said], egress: &[IpAddr]) -> BTreeMap<&'static str, 
     servers
 }
 
+/// Whether a resolver knows by whom a cut is served: by a delegation, or because it asked for the NS records itself.
+/// (NS records beside other answers are ignored by most.)
+pub fn knows_cut(said: &[Said], egress: &[IpAddr], cut: &str) -> bool {
+    replies(said, egress).any(|(_, reply)| {
+        let of_cut = |record: &Record| {
+            matches!(record.data, RData::NS(_)) && cut_of(record.name.to_string().trim_end_matches('.')) == Some(cut)
+        };
+        let message = &reply.message;
+        let delegation = !message.metadata.authoritative && message.authorities.iter().any(of_cut);
+        delegation || message.answers.iter().any(of_cut)
+    })
+}
+
 /// What a fault cost a client that asks all the time, and when it was over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -167,7 +180,7 @@ pub fn lame(said: &[Said], egress: &[IpAddr]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{Recovery, cut_of, lame, landing, questions, recovery, tally};
+    use super::{Recovery, cut_of, knows_cut, lame, landing, questions, recovery, tally};
     use crate::bed::pulse::Beat;
     use crate::bed::stub::Reply;
     use crate::bed::wire::Said;
@@ -244,6 +257,15 @@ mod tests {
         ];
         assert_eq!(tally(&all, &egress()), [("fra", 2)].into());
         assert_eq!(questions(&all, &egress()).count(), 2);
+    }
+
+    #[test]
+    fn a_cut_is_known_by_a_delegation_and_not_by_what_stands_beside_an_answer() {
+        let mut beside = reply("10.81.0.2", "www.lb.lab", ResponseCode::NoError, true);
+        ns(&mut beside, "fra.lb.lab.", "ns-lon.fra.lb.lab.");
+        assert!(!knows_cut(&[beside.clone()], &egress(), "fra"));
+        beside.message.metadata.authoritative = false;
+        assert!(knows_cut(&[beside.clone()], &egress(), "fra") && !knows_cut(&[beside], &egress(), "nyc"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod table;
 pub mod world;
 
 use super::{Options, Pick, Scenario};
-use crate::bed::wire::{self, Said};
+use crate::bed::wire::Said;
 use crate::lab::Run;
 use crate::machine::Need;
 use crate::report::{self, Report};
@@ -142,12 +142,12 @@ fn play(world: &mut World, case: &Case, kinds: &[&'static Kind], report: &Report
         }
     }
     each(&mut lanes, Lane::ready);
-    drop(world.bed.wan().listen());
+    world.forget();
     let played = (case.play)(world, &mut lanes, report);
     each(&mut lanes, Lane::alive);
-    let said = wire::read(&world.bed.wan().listen());
+    let said = world.said();
     for lane in &mut lanes {
-        rows.push(row(case, lane, &said, played.as_ref().err(), report));
+        rows.push(row(case, lane, said, played.as_ref().err(), report));
     }
     drop(lanes);
     rows.sort_by_key(|row| KINDS.iter().position(|kind| kind.resolver.name() == row.resolver));

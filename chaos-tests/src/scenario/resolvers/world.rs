@@ -1,19 +1,22 @@
 //! The bed of the scenario: starting all of it, and doing things to nodes.
 
-use super::lanes::KINDS;
+use super::lanes::{KINDS, Lane};
 use super::places::{
     DNS_A, ORIGINS, POPS, Pop, ROOT, SERVICE, ZONE, both, catalogue, hosts, settings, static_records, web_addresses,
     zones,
 };
 use crate::bed::nigh::{Node, Operator};
 use crate::bed::signer::{self, Anchor};
+use crate::bed::stub::{Reply, Stub};
+use crate::bed::wire::{self, Said};
 use crate::bed::{Bed, named, nginx};
 use crate::lab::process::tail;
 use crate::lab::wait::{Look, until};
 use crate::lab::{Daemon, Run};
 use crate::report::Report;
 use crate::scenario::{Options, delays};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use hickory_proto::rr::RecordType;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
@@ -32,6 +35,8 @@ pub struct World {
     /// Nodes that are dead or gone.
     away: BTreeSet<&'static str>,
     daemons: Vec<Daemon>,
+    /// What was said on the wire in the present case.
+    said: Vec<Said>,
     /// The mesh's operator.
     pub operator: Operator,
     /// Hosts and WAN.
@@ -62,7 +67,7 @@ impl World {
         for pop in &POPS {
             nodes.insert(pop.node, operator.start_node(&bed, settings(pop))?);
         }
-        let mut world = Self { nodes, away: BTreeSet::new(), daemons, operator, bed, anchor };
+        let mut world = Self { nodes, away: BTreeSet::new(), daemons, said: Vec::new(), operator, bed, anchor };
         world.all_alive()?;
         let (text, _) = catalogue(STATIC_RECORDS);
         let records = world.bed.run().directory().join(STATIC_RECORDS);
@@ -73,6 +78,18 @@ impl World {
         world.settled()?;
         report.say("the mesh knows all servers and has its backups");
         Ok(world)
+    }
+
+    /// All that was said on the wire since [`World::forget`].
+    pub fn said(&mut self) -> &[Said] {
+        self.said.extend(wire::read(&self.bed.wan().listen()));
+        &self.said
+    }
+
+    /// Begins to listen anew.
+    pub fn forget(&mut self) {
+        drop(self.bed.wan().listen());
+        self.said.clear();
     }
 
     /// A node.
@@ -226,6 +243,13 @@ impl World {
         Ok(())
     }
 
+    /// What a node says to a resolver's host itself.
+    pub fn ask_node(&self, lane: &Lane, node: &Pop, name: &str) -> Result<Reply> {
+        let stub = Stub::inside(self.bed.space(lane.name())?, node.address)?;
+        let lookup = stub.ask(name, RecordType::A);
+        lookup.outcome.map_err(|failure| anyhow!("{} asked for {name}: {failure}", node.node))
+    }
+
     /// What somebody who looks for the cause of a failure wants first.
     pub fn evidence(&self) -> String {
         let mut text = format!("The WAN: {:?}\n", self.bed.wan().stats());
@@ -258,9 +282,4 @@ fn servers_of(node: &Node, cut: &str) -> Result<Vec<String>> {
         .filter(|peer| there(&peer.verdict) && peer.cuts.iter().any(|listed| listed == cut))
         .map(|peer| peer.name)
         .collect())
-}
-
-/// A node's place.
-pub fn pop(name: &str) -> Result<&'static Pop> {
-    POPS.iter().find(|pop| pop.node == name).with_context(|| format!("no node {name}"))
 }

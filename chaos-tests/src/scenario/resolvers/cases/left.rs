@@ -1,11 +1,11 @@
 //! Backups have left a cut for good (its node was revoked), and resolvers still hold the NS set that names them.
 //!
 //! The cut's own node is cut off from the resolvers, so that those which left have to answer. "When in doubt, answer":
-//! they must go on answering for the cut, with AA, and never refer.
+//! they must go on answering for the cut, with AA, and never refer. And nobody may say that its names are not there.
 
 use super::super::judge::{cut_of, replies};
 use super::super::lanes::{Lane, each};
-use super::super::places::{NEAREST, OWN, SERVICE};
+use super::super::places::{NEAREST, OWN, POPS, SERVICE, ZONE};
 use super::super::world::World;
 use super::Case;
 use crate::bed::wire::Said;
@@ -38,6 +38,16 @@ fn play(world: &mut World, lanes: &mut [Lane], report: &Report) -> Result<()> {
         Ok(if servers.is_empty() { Look::Done(()) } else { Look::NotYet(format!("{servers:?} do")) })
     })?;
     report.say(&format!("{OWN} is revoked, and its backups have left its cut"));
+    // A resolver that never learned of the cut asks anybody for what the CNAME names.
+    let target = SERVICE.replace(ZONE, &format!("{OWN}.{ZONE}"));
+    for lane in lanes.iter() {
+        for node in POPS.iter().filter(|pop| pop.node != OWN) {
+            let reply = world.ask_node(lane, node, &target)?;
+            if !reply.is_good() {
+                bail!("{} says {} to {target}, which CNAMEs name for a minute still", node.node, reply.code);
+            }
+        }
+    }
     world.hide_from_resolvers(OWN, true)?;
     each(lanes, |lane| {
         for landing in lane.refreshes(SERVICE, REFRESHES)? {
