@@ -24,7 +24,7 @@ struct Cli {
 enum Command {
     /// Real resolvers are referred to their own node, and keep getting answers when it dies (about three minutes).
     Referral(Run),
-    /// unbound, BIND, PowerDNS Recursor and Knot Resolver, each in every corner (about fifteen minutes; --fast: four).
+    /// unbound, BIND, PowerDNS Recursor and Knot Resolver, each in every corner (three to seven minutes; --fast: two).
     Resolvers {
         #[command(flatten)]
         run: Run,

@@ -131,11 +131,21 @@ pub struct Recovery {
     pub failed: usize,
     /// From the fault to the beginning of the first lookup after which none failed; none while they fail.
     pub good_since: Option<Duration>,
+    /// From the fault to the end of the last good lookup.
+    pub good_until: Option<Duration>,
     /// The longest that a good lookup took.
     pub slowest: Duration,
 }
 
 impl Recovery {
+    /// How long all has been good, by lookups that have ended: one that is under way may yet fail.
+    pub fn good_for(&self) -> Duration {
+        match (self.good_since, self.good_until) {
+            (Some(since), Some(until)) => until.saturating_sub(since),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// In a sentence.
     pub fn sentence(&self) -> String {
         let since = self.good_since.map_or("never".to_owned(), |since| format!("after {:.1} s", since.as_secs_f64()));
@@ -151,10 +161,11 @@ pub fn recovery(beats: &[Beat], fault: Instant) -> Recovery {
         seen.lookups += 1;
         if beat.is_good() {
             seen.good_since.get_or_insert(beat.begun - fault);
+            seen.good_until = Some(beat.ended() - fault);
             seen.slowest = seen.slowest.max(beat.took);
         } else {
             seen.failed += 1;
-            seen.good_since = None;
+            (seen.good_since, seen.good_until) = (None, None);
         }
     }
     seen
@@ -277,8 +288,10 @@ mod tests {
         };
         let beats = [beat(0, true), beat(1, false), beat(2, true), beat(3, false), beat(4, true), beat(5, true)];
         let seen = recovery(&beats, fault);
-        let (second, since) = (Duration::from_secs(1), Some(Duration::from_secs(4)));
-        assert_eq!(seen, Recovery { lookups: 6, failed: 2, good_since: since, slowest: second });
+        let [second, since, until] = [1, 4, 6].map(Duration::from_secs);
+        let (good_since, good_until) = (Some(since), Some(until));
+        assert_eq!(seen, Recovery { lookups: 6, failed: 2, good_since, good_until, slowest: second });
+        assert_eq!(seen.good_for(), 2 * second);
         assert_eq!(recovery(&beats[..4], fault).good_since, None);
         assert_eq!(recovery(&beats, fault + Duration::from_secs(4)).lookups, 2);
     }

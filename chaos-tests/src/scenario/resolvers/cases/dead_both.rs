@@ -19,7 +19,7 @@ const VERDICT: Duration = Duration::from_secs(2);
 /// Most of the zone's name servers are dead too, and a resolver finds the living by timeouts of its own; and a busy machine.
 const SLACK: Duration = Duration::from_secs(200);
 /// Good answers in a row, over so long, that show that it is over.
-const GOOD: Duration = Duration::from_secs(8);
+const GOOD: Duration = Duration::from_secs(15);
 
 /// Each name has at least one chance in three to come by a node that does not serve the cut.
 const NAMES_MAX: usize = 12;
@@ -68,13 +68,9 @@ fn play(world: &mut World, lanes: &mut [Lane], report: &Report) -> Result<()> {
     report.say(&format!("{} are dead", servers.join(", ")));
     let limit = VERDICT + REFERRAL_TTL + SLACK;
     let ended = until("all resolvers have good answers again", limit + GOOD, || {
-        let runs: Vec<Option<Duration>> = pulses
-            .iter()
-            .map(|pulse| recovery(&pulse.all(), fault))
-            .map(|recovery| recovery.good_since.map(|since| fault.elapsed().saturating_sub(since)))
-            .collect();
+        let runs: Vec<Duration> = pulses.iter().map(|pulse| recovery(&pulse.all(), fault).good_for()).collect();
         // What is in the cache from before is no recovery: look until the CNAME has ended in any case.
-        let over = fault.elapsed() > REFERRAL_TTL + GOOD && runs.iter().all(|run| run.is_some_and(|run| run >= GOOD));
+        let over = fault.elapsed() > REFERRAL_TTL + GOOD && runs.iter().all(|run| *run >= GOOD);
         Ok(if over { Look::Done(()) } else { Look::NotYet(format!("good for {runs:?}")) })
     });
     for (lane, pulse) in lanes.iter_mut().zip(&pulses) {

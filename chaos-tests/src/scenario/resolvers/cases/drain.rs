@@ -21,7 +21,6 @@ const AFTER: Duration = Duration::from_secs(12);
 pub const CASE: Case = Case {
     key: "drain",
     claim: "while its own node drains and after it has ended, no lookup of a resolver that holds its NS set fails",
-    fast: false,
     play,
     wire,
     ..Case::PLAIN

@@ -24,7 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub const CASE: Case = Case {
     key: "left",
     claim: "nodes that left a cut go on answering for it to resolvers that hold its old NS set, and are never lame",
-    fast: false,
     play,
     wire,
     ..Case::PLAIN
