@@ -150,8 +150,7 @@ impl Snapshot {
 
     /// The node whose name server has this label (`ns-fra`).
     pub(crate) fn nameserver(&self, label: &[u8]) -> Option<&Node> {
-        let label = std::str::from_utf8(label).ok()?;
-        self.node(label.strip_prefix(NAMESERVER_PREFIX)?)
+        self.node(std::str::from_utf8(label.strip_prefix(NAMESERVER_PREFIX.as_bytes())?).ok()?)
     }
 
     /// What stands at a name, or at the wildcard that it falls under: in the zone, or in the cut that the name lies in.
