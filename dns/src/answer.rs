@@ -290,14 +290,14 @@ impl<'s> Asked<'s, '_> {
         };
         let qtype = self.question.qtype;
         if let Some(family) = Family::of_type(qtype) {
-            let answers = records(&addresses(course, family));
-            return Chosen { answers, additionals: Vec::new(), failed_open: course.failed_open(family) };
+            let (addresses, failed_open) = addresses(course, family);
+            return Chosen { answers: records(&addresses), additionals: Vec::new(), failed_open };
         }
         let Some(params) = binding::params(service, qtype) else {
             return Chosen { answers: Vec::new(), additionals: Vec::new(), failed_open: false };
         };
-        let mut hints = addresses(course, Family::V4);
-        hints.extend(addresses(course, Family::V6));
+        let (mut hints, _) = addresses(course, Family::V4);
+        hints.extend(addresses(course, Family::V6).0);
         // RFC 9460 section 4.1: "When replying to an SVCB query, authoritative DNS servers SHOULD return A, AAAA, and SVCB
         // records in the Additional Section for any TargetNames that are in the zone."
         Chosen {
@@ -323,11 +323,11 @@ struct Chosen {
     failed_open: bool,
 }
 
-/// The addresses of the chosen servers, each once (RFC 2181 section 5).
-fn addresses(course: &Course<'_>, family: Family) -> Vec<IpAddr> {
+/// The addresses of the chosen servers, and whether none of them is known to be up.
+fn addresses(course: &Course<'_>, family: Family) -> (Vec<IpAddr>, bool) {
     let mut addresses = Vec::new();
-    course.chosen(family, |address| addresses.push(address));
-    addresses
+    let failed_open = course.chosen(family, |address| addresses.push(address));
+    (addresses, failed_open)
 }
 
 /// Types that a zone itself has at its apex, and what a question for ANY gets there.

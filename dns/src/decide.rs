@@ -20,7 +20,7 @@ use ipnet::IpNet;
 
 use crate::claims::{block_around, host};
 use crate::snapshot::{CutRole, Place, Snapshot, Stand};
-use crate::steer::{Family, Pool, Ranking};
+use crate::steer::{Eye, Family, Pool, Ranking};
 use crate::wire_name::WireName;
 use crate::zone::Cut;
 use crate::{Claim, Label, Mode, Service, Standing};
@@ -109,7 +109,10 @@ impl Turn<'_> {
 /// Who decides for a client, and which way: all but the servers.
 pub(crate) struct Course<'s> {
     pub(crate) pool: &'s Pool,
-    pub(crate) decider: &'s Label,
+    /// The node that is near the client.
+    near: &'s Label,
+    /// The node that is asked.
+    asked: &'s Label,
     pub(crate) claim: Option<&'s Claim>,
     pub(crate) turn: Turn<'s>,
     /// The prefix length for which the answer holds (RFC 7871).
@@ -148,7 +151,7 @@ pub fn decide<'s>(
     Some(Decision {
         service: stand.pool.service(),
         ranking: course.rank(family),
-        decider: course.decider.clone(),
+        decider: course.decider().clone(),
         claim: course.claim,
         way: course.turn.way(),
     })
@@ -168,7 +171,8 @@ pub(crate) fn course<'s>(
     };
     Course {
         pool: stand.pool,
-        decider: measured(stand.pool, &cut.label, who),
+        near: &cut.label,
+        asked: who,
         claim: None,
         turn: snapshot.role(who, cut).map_or(Turn::Delegate, Turn::Serve),
         scope: 0,
@@ -203,7 +207,8 @@ fn as_dns_b<'s>(
     let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim));
     Course {
         pool,
-        decider: claim.map_or(who, |claim| measured(pool, &claim.node, who)),
+        near: claim.map_or(who, |claim| &claim.node),
+        asked: who,
         claim,
         turn,
         scope,
@@ -212,29 +217,31 @@ fn as_dns_b<'s>(
     }
 }
 
-/// Whose measurements decide: those of the node that is near the client. It may have none, because it has just come, or
-/// was revoked while resolvers still ask for its cut: then those of the node that is asked, which beat any guess.
-fn measured<'s>(pool: &Pool, near: &'s Label, asked: &'s Label) -> &'s Label {
-    if near == asked || pool.is_seen_by(near) || !pool.is_seen_by(asked) { near } else { asked }
-}
-
 /// How the mesh sees the node that made a claim.
 pub(crate) fn standing(snapshot: &Snapshot, claim: &Claim) -> Option<Standing> {
     snapshot.node(claim.node.as_str()).map(|node| node.standing)
 }
 
 impl<'s> Course<'s> {
+    /// Whose measurements decide: those of the node that is near the client. It may have none, because it has just come,
+    /// or was revoked while resolvers still ask for its cut: then those of the node that is asked, which beat any guess.
+    fn eye(&self) -> Eye<'s> {
+        let near = self.pool.eye(self.near);
+        near.or_else(|| self.pool.eye(self.asked)).unwrap_or_else(|| self.pool.blind(self.near))
+    }
+
+    /// The node whose measurements decide.
+    pub(crate) fn decider(&self) -> &'s Label {
+        self.eye().node
+    }
+
     pub(crate) fn rank(&self, family: Family) -> Ranking<'s> {
-        self.pool.rank(self.decider, family, self.share)
+        self.pool.rank(&self.eye(), family, self.share)
     }
 
-    /// Are the addresses given although no server is known to be up?
-    pub(crate) fn failed_open(&self, family: Family) -> bool {
-        self.pool.failed_open(self.decider, family)
-    }
-
-    /// The addresses of the chosen servers, each once (RFC 2181 section 5).
-    pub(crate) fn chosen(&self, family: Family, give: impl FnMut(IpAddr)) {
-        self.pool.chosen(self.decider, family, self.share, give);
+    /// Gives the addresses of the chosen servers, each once (RFC 2181 section 5). Returns whether no server is known to
+    /// be up.
+    pub(crate) fn chosen(&self, family: Family, give: impl FnMut(IpAddr)) -> bool {
+        self.pool.chosen(&self.eye(), family, self.share, give)
     }
 }

@@ -122,7 +122,7 @@ pub fn explain(
         snapshot: snapshot.serial(),
         service: course.as_ref().map(|course| plain(&course.pool.service().name)),
         claims: course.as_ref().map_or_else(Vec::new, |course| claims(snapshot, course, from)),
-        decided_by: course.as_ref().map(|course| course.decider.clone()),
+        decided_by: course.as_ref().map(|course| course.decider().clone()),
         servers: ranking.iter().flat_map(|ranking| &ranking.servers).map(|server| line(server, now)).collect(),
         code: code(reply.code),
         authoritative: reply.authoritative,
@@ -225,7 +225,7 @@ fn why(
     let wild = explain_names::wildcard(snapshot, name);
     let name = plain(name);
     let wild = wild.map_or(String::new(), |source| format!("{name} falls under the service {source}. "));
-    let decider = course.decider;
+    let decider = course.decider();
     let claimed = course.claim.map_or(String::new(), |claim| {
         format!("{from} lies in {}, which {} claims with preference {}", claim.prefix, claim.node, claim.preference)
     });

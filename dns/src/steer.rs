@@ -92,6 +92,13 @@ pub(crate) struct Pool {
     unseen: View,
 }
 
+/// A node, and what it saw of a service.
+#[derive(Clone, Copy)]
+pub(crate) struct Eye<'p> {
+    pub(crate) node: &'p Label,
+    view: &'p View,
+}
+
 /// What one node saw of a service, and what follows from it for every client.
 #[derive(Default)]
 struct View {
@@ -246,9 +253,14 @@ impl Pool {
         Family::of_type(rtype).is_some() || params(&self.service, rtype).is_some()
     }
 
-    /// Whether a node has told anything of any server.
-    pub(crate) fn is_seen_by(&self, node: &Label) -> bool {
-        self.views.contains_key(node)
+    /// The service through the eyes of a node, if it has told anything of any server.
+    pub(crate) fn eye<'p>(&'p self, node: &'p Label) -> Option<Eye<'p>> {
+        self.views.get(node).map(|view| Eye { node, view })
+    }
+
+    /// The service through the eyes of a node that has told nothing.
+    pub(crate) fn blind<'p>(&'p self, node: &'p Label) -> Eye<'p> {
+        Eye { node, view: &self.unseen }
     }
 
     /// Notes what a node saw of a server. A server that the service does not have is ignored.
@@ -261,9 +273,9 @@ impl Pool {
         view.seen[at] = Some(seen);
     }
 
-    /// Ranks the servers as `decider` sees them, for a client.
-    pub(crate) fn rank(&self, decider: &Label, family: Family, client: IpNet) -> Ranking<'_> {
-        let view = self.view(decider);
+    /// Ranks the servers as a node sees them, for a client.
+    pub(crate) fn rank<'p>(&'p self, eye: &Eye<'p>, family: Family, client: IpNet) -> Ranking<'p> {
+        let view = eye.view;
         let order = self.order(view, family);
         let mut places = order.places.clone();
         if order.sharing > 0 {
@@ -283,18 +295,20 @@ impl Pool {
         Ranking { servers: places.into_iter().map(ranked).collect(), failed_open: order.failed_open }
     }
 
-    /// Is no server of the family known to be up?
-    pub(crate) fn failed_open(&self, decider: &Label, family: Family) -> bool {
-        self.order(self.view(decider), family).failed_open
-    }
-
-    /// The addresses that a client gets, best first, each once: what [`Pool::rank`] chooses.
-    pub(crate) fn chosen(&self, decider: &Label, family: Family, client: IpNet, mut give: impl FnMut(IpAddr)) {
-        let order = self.order(self.view(decider), family);
+    /// Gives the addresses that a client gets, best first, each once: what [`Pool::rank`] chooses. Returns whether no
+    /// server is known to be up.
+    pub(crate) fn chosen(&self, eye: &Eye<'_>, family: Family, client: IpNet, mut give: impl FnMut(IpAddr)) -> bool {
+        let order = self.order(eye.view, family);
         if order.sharing == 0 {
             order.fixed.iter().for_each(|address| give(*address));
-            return;
+        } else {
+            self.share(order, client, give);
         }
+        order.failed_open
+    }
+
+    /// The share of a client among those within the spread.
+    fn share(&self, order: &Order, client: IpNet, mut give: impl FnMut(IpAddr)) {
         let near = &order.places[..order.sharing];
         let mut few = [(0, 0); FEW];
         let mut many = Vec::new();
@@ -327,10 +341,6 @@ impl Pool {
                 give(address);
             }
         }
-    }
-
-    fn view(&self, decider: &Label) -> &View {
-        self.views.get(decider).unwrap_or(&self.unseen)
     }
 
     fn order<'v>(&self, view: &'v View, family: Family) -> &'v Order {
