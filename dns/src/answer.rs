@@ -284,9 +284,9 @@ impl<'s> Asked<'s, '_> {
 
     /// The records of the chosen servers.
     fn chosen(&self, course: &Course<'s>, owner: &Name) -> Chosen {
-        let service = course.pool.service();
+        let (service, ttl) = (course.pool.service(), course.ttl());
         let records = |addresses: &[IpAddr]| -> Vec<Record> {
-            addresses.iter().map(|address| records::address(owner, service.ttl, *address)).collect()
+            addresses.iter().map(|address| records::address(owner, ttl, *address)).collect()
         };
         let qtype = self.question.qtype;
         if let Some(family) = Family::of_type(qtype) {
@@ -301,7 +301,7 @@ impl<'s> Asked<'s, '_> {
         // RFC 9460 section 4.1: "When replying to an SVCB query, authoritative DNS servers SHOULD return A, AAAA, and SVCB
         // records in the Additional Section for any TargetNames that are in the zone."
         Chosen {
-            answers: vec![binding::record(owner, service.ttl, qtype, params, &hints)],
+            answers: vec![binding::record(owner, ttl, qtype, params, &hints)],
             additionals: records(&hints),
             // Of hints one family may be up: they are only hints.
             failed_open: false,

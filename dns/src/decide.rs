@@ -19,6 +19,7 @@ use hickory_proto::rr::Name;
 use ipnet::IpNet;
 
 use crate::claims::{block_around, host};
+use crate::records::REFERRAL_TTL;
 use crate::snapshot::{CutRole, Place, Snapshot, Stand};
 use crate::steer::{Eye, Family, Pool, Ranking};
 use crate::wire_name::WireName;
@@ -233,6 +234,15 @@ impl<'s> Course<'s> {
     /// The node whose measurements decide.
     pub(crate) fn decider(&self) -> &'s Label {
         self.eye().node
+    }
+
+    /// How long an answer may be kept: what the service says, but in a cut that nobody serves any more at least as long as
+    /// a CNAME into it. The resolver has come here after asking all the dead, and would ask them again while its CNAME
+    /// lives; unbound, which stretches its CNAME by the time that this takes, and waits for each of the dead twice as long
+    /// as before, was seen not to come back for minutes.
+    pub(crate) fn ttl(&self) -> u32 {
+        let ttl = self.pool.service().ttl;
+        if matches!(self.turn, Turn::Serve(CutRole::Orphan)) { ttl.max(REFERRAL_TTL) } else { ttl }
     }
 
     pub(crate) fn rank(&self, family: Family) -> Ranking<'s> {

@@ -17,7 +17,7 @@ const PULSE: Duration = Duration::from_millis(500);
 /// The mesh's verdict on the dead, and its way to every node.
 const VERDICT: Duration = Duration::from_secs(2);
 /// Most of the zone's name servers are dead too, and a resolver finds the living by timeouts of its own; and a busy machine.
-const SLACK: Duration = Duration::from_secs(200);
+const SLACK: Duration = Duration::from_secs(30);
 /// Good answers in a row, over so long, that show that it is over.
 const GOOD: Duration = Duration::from_secs(15);
 
