@@ -15,6 +15,9 @@
 //! nigh refers: it decides over a million claims (`--claims N`) and 120,000 rows, and says a CNAME, an address, NS and
 //! glue. "own cut" asks for what the others say, an address. The echo sends questions back as they are.
 //!
+//! Latencies hold the load's own pauses, so on a busy machine they say little. To see where the time goes, run
+//! `--only nigh --rounds 1 --seconds 20`, and meanwhile `perf record` on the process whose command line has `--serve 1000000`.
+//!
 //! No bound is asserted: the figures of two machines are not comparable, those of one run are.
 #![allow(
     clippy::unwrap_used,

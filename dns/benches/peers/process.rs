@@ -114,11 +114,17 @@ impl Cpu {
         }
     }
 
-    /// Seconds, in user mode and in the kernel.
-    pub fn seconds(&self) -> (f64, f64) {
-        let user = self.user as f64 / (self.user + self.system).max(1) as f64;
-        let total = self.total.as_secs_f64();
-        (total * user, total * (1.0 - user))
+    /// Seconds, all told.
+    pub fn seconds(&self) -> f64 {
+        self.total.as_secs_f64()
+    }
+
+    /// The share of it in user mode, over several runs. The kernel counts that by looking once a tick who runs, so one
+    /// run alone tells little.
+    pub fn user_share<'c>(runs: impl Iterator<Item = &'c Self> + Clone) -> f64 {
+        let user: u64 = runs.clone().map(|run| run.user).sum();
+        let all: u64 = runs.map(|run| run.user + run.system).sum();
+        user as f64 / all.max(1) as f64
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::load::Outcome;
+use crate::process::Cpu;
 
 /// What one round found of one server.
 #[derive(Clone, Copy)]
@@ -10,8 +11,8 @@ pub struct Round {
     /// Answers per second at saturation.
     rate: f64,
     /// Seconds of CPU per million answers at saturation.
-    user: f64,
-    system: f64,
+    cost: f64,
+    cpu: Cpu,
     /// Microseconds at half of that rate.
     half: f64,
     ninety_nine: f64,
@@ -22,19 +23,14 @@ pub struct Round {
 impl Round {
     pub fn new(saturated: &Outcome, paced: &Outcome) -> Self {
         let millions = saturated.answers as f64 / 1e6;
-        let (user, system) = saturated.cpu.seconds();
         Self {
             rate: saturated.answers as f64 / saturated.length.as_secs_f64(),
-            user: user / millions,
-            system: system / millions,
+            cost: saturated.cpu.seconds() / millions,
+            cpu: saturated.cpu,
             half: paced.latency.quantile(0.5),
             ninety_nine: paced.latency.quantile(0.99),
             lost: saturated.lost + paced.lost,
         }
-    }
-
-    fn cpu(&self) -> f64 {
-        self.user + self.system
     }
 }
 
@@ -49,19 +45,27 @@ impl Row {
         median(self.rounds.iter().map(of).collect())
     }
 
+    /// Seconds per million answers: in user mode, in the kernel, and both.
+    fn costs(&self) -> [f64; 3] {
+        let cost = self.median(|round| round.cost);
+        let user = cost * Cpu::user_share(self.rounds.iter().map(|round| &round.cpu));
+        [user, cost - user, cost]
+    }
+
     /// The median of the ratios of each round: what slows the machine for a round slows both.
     fn ratio(&self, to: Option<&Row>) -> Option<f64> {
         let pairs = self.rounds.iter().zip(&to?.rounds);
-        Some(median(pairs.map(|(ours, theirs)| ours.cpu() / theirs.cpu()).collect()))
+        Some(median(pairs.map(|(ours, theirs)| ours.cost / theirs.cost).collect()))
     }
 
     fn json(&self, echo: Option<&Row>, nigh: Option<&Row>) -> Value {
+        let [user, system, cost] = self.costs();
         json!({
             "server": self.name,
             "answers_per_second": self.median(|round| round.rate).round(),
-            "user_seconds_per_million": self.median(|round| round.user),
-            "system_seconds_per_million": self.median(|round| round.system),
-            "cpu_seconds_per_million": self.median(Round::cpu),
+            "user_seconds_per_million": user,
+            "system_seconds_per_million": system,
+            "cpu_seconds_per_million": cost,
             "to_echo": self.ratio(echo),
             "to_nigh": self.ratio(nigh),
             "half_load_p50_us": self.median(|round| round.half),
@@ -69,8 +73,7 @@ impl Row {
             "lost": self.rounds.iter().map(|round| round.lost).sum::<u64>(),
             "rounds": self.rounds.iter().map(|round| json!({
                 "answers_per_second": round.rate.round(),
-                "user_seconds_per_million": round.user,
-                "system_seconds_per_million": round.system,
+                "cpu_seconds_per_million": round.cost,
                 "half_load_p50_us": round.half,
                 "half_load_p99_us": round.ninety_nine,
                 "lost": round.lost,
@@ -98,14 +101,15 @@ pub fn print_table(rows: &[Row]) {
         "", "thousand/s", "user", "system", "CPU s/M", "to echo", "to nigh", "p50 µs", "p99 µs"
     );
     for row in rows {
+        let [user, system, cost] = row.costs();
         let ratio = |to| row.ratio(to).map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
         println!(
             "{:<28}{:>10.0} |{:>8.3}{:>8.3}{:>8.3} |{:>8}{:>8} |{:>8.1}{:>8.1}",
             row.name,
             row.median(|round| round.rate) / 1000.0,
-            row.median(|round| round.user),
-            row.median(|round| round.system),
-            row.median(Round::cpu),
+            user,
+            system,
+            cost,
             ratio(echo),
             ratio(nigh),
             row.median(|round| round.half),
