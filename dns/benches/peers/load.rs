@@ -33,6 +33,10 @@ const BUFFER: usize = 4 << 20;
 /// What has not come by then does not come.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// After such a pause of the load itself, what was due meanwhile is left out: sent at once it would be a burst that no
+/// crowd of askers makes.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// The share of a run that is not counted, because caches and clocks are still cold.
 const WARM: u32 = 8;
 
@@ -127,6 +131,9 @@ struct Arrivals {
 impl Arrivals {
     /// How many are due by now. What does not go into one system call goes into the next.
     fn due(&mut self, now: u64, rate: f64) -> usize {
+        if now as f64 - self.next > PAUSE.as_nanos() as f64 {
+            self.next = now as f64;
+        }
         let mut due = 0;
         while self.next <= now as f64 && due < BATCH {
             due += 1;

@@ -88,7 +88,7 @@ fn gdnsd(folder: &Path, port: u16) -> Vec<String> {
     fs::rename(folder.join("zone"), folder.join("zones").join(ZONE)).unwrap();
     let options = format!(
         "options => {{ listen => 127.0.0.1:{port}, udp_threads => 1, tcp_threads => 1, \
-         udp_rcvbuf => 4194304, \
+         udp_rcvbuf => 1048576, \
          run_dir => {here}/run, state_dir => {here}/state }}\n"
     );
     write(&folder.join("config"), &options);
