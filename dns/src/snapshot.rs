@@ -75,10 +75,12 @@ impl Snapshot {
     pub fn build(world: World) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let nodes = nodes_of(world.nodes, &world.me, &mut problems);
+        // Copies of one label, so that comparing them looks at nothing else.
+        let me = node(&nodes, world.me.as_str()).map_or(world.me, |node| node.label.clone());
         let mut this = Self {
             serial: world.serial,
             zone_serial: world.zone_serial,
-            me: world.me,
+            me,
             lingering: world.lingering,
             claims: claims_of(world.claims, &nodes, &mut problems),
             nodes,
@@ -256,7 +258,7 @@ impl Snapshot {
                 if let Some(zone) = self.zones.get_mut(zone.as_slice()) {
                     zone.add_service(&name, self.pools.len());
                 }
-                self.pools.push(Pool::new(service, problems));
+                self.pools.push(Pool::new(self.me.clone(), service, problems));
             }
         }
     }
@@ -362,12 +364,12 @@ fn claims_of(claims: Vec<Claim>, nodes: &[Node], problems: &mut Vec<Problem>) ->
     let mut strangers: BTreeMap<Label, usize> = BTreeMap::new();
     let known = claims
         .into_iter()
-        .filter(|claim| {
-            let known = node(nodes, claim.node.as_str()).is_some();
-            if !known {
-                *strangers.entry(claim.node.clone()).or_default() += 1;
+        .filter_map(|claim| match node(nodes, claim.node.as_str()) {
+            Some(node) => Some(Claim { node: node.label.clone(), ..claim }),
+            None => {
+                *strangers.entry(claim.node).or_default() += 1;
+                None
             }
-            known
         })
         .collect();
     problems.extend(strangers.into_iter().map(|(node, count)| Problem::ClaimsOfStrangers(node, count)));

@@ -86,7 +86,10 @@ pub(crate) struct Pool {
     service: Service,
     /// What each server brings into the rendezvous hash: a hash of service and server.
     keys: Vec<u64>,
-    /// By node.
+    /// The node that answers, and what it saw: nearly every answer is made from that, so it stands right here.
+    me: Label,
+    own: Option<View>,
+    /// What the others saw.
     views: HashMap<Label, View, rustc_hash::FxBuildHasher>,
     /// Of nodes that saw nothing.
     unseen: View,
@@ -115,8 +118,9 @@ struct Order {
     /// How many share the clients: none or at least two.
     sharing: usize,
     failed_open: bool,
-    /// The answer, each address once, if nobody shares.
-    fixed: Box<[IpAddr]>,
+    /// The answer, each address once, if nobody shares. The first stands here, for it is nearly always the only one.
+    first: Option<IpAddr>,
+    others: Box<[IpAddr]>,
 }
 
 /// Why a server stands where it does.
@@ -220,7 +224,7 @@ impl<'s> Ranking<'s> {
 }
 
 impl Pool {
-    pub(crate) fn new(mut service: Service, problems: &mut Vec<Problem>) -> Self {
+    pub(crate) fn new(me: Label, mut service: Service, problems: &mut Vec<Problem>) -> Self {
         let mut ids: Vec<String> = Vec::new();
         service.servers.retain(|server| {
             let twice = ids.contains(&server.id);
@@ -241,7 +245,7 @@ impl Pool {
         }
         let name = WireName::new(&service.name);
         let keys = service.servers.iter().map(|server| server_key(name.all(), &server.id)).collect();
-        Self { service, keys, views: HashMap::default(), unseen: View::default() }
+        Self { service, keys, me, own: None, views: HashMap::default(), unseen: View::default() }
     }
 
     pub(crate) fn service(&self) -> &Service {
@@ -255,7 +259,8 @@ impl Pool {
 
     /// The service through the eyes of a node, if it has told anything of any server.
     pub(crate) fn eye<'p>(&'p self, node: &'p Label) -> Option<Eye<'p>> {
-        self.views.get(node).map(|view| Eye { node, view })
+        let view = if *node == self.me { self.own.as_ref() } else { self.views.get(node) };
+        view.map(|view| Eye { node, view })
     }
 
     /// The service through the eyes of a node that has told nothing.
@@ -269,7 +274,12 @@ impl Pool {
             return;
         };
         let count = self.service.servers.len();
-        let view = self.views.entry(node).or_insert_with(|| View { seen: vec![None; count], ..View::default() });
+        let empty = || View { seen: vec![None; count], ..View::default() };
+        let view = if node == self.me {
+            self.own.get_or_insert_with(empty)
+        } else {
+            self.views.entry(node).or_insert_with(empty)
+        };
         view.seen[at] = Some(seen);
     }
 
@@ -300,7 +310,7 @@ impl Pool {
     pub(crate) fn chosen(&self, eye: &Eye<'_>, family: Family, client: IpNet, mut give: impl FnMut(IpAddr)) -> bool {
         let order = self.order(eye.view, family);
         if order.sharing == 0 {
-            order.fixed.iter().for_each(|address| give(*address));
+            order.first.iter().chain(&order.others).for_each(|address| give(*address));
         } else {
             self.share(order, client, give);
         }
@@ -385,7 +395,8 @@ impl Pool {
             }
         }
         let places = live.into_iter().map(|entrant| (entrant.at, entrant.reason)).collect();
-        Order { places, sharing, failed_open, fixed: fixed.into() }
+        let others = fixed.split_off(fixed.len().min(1)).into();
+        Order { places, sharing, failed_open, first: fixed.first().copied(), others }
     }
 
     fn most_answers(&self) -> usize {
