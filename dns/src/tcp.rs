@@ -68,8 +68,9 @@ const READ: usize = 2048;
 /// When so many octets of answers wait, they are written before the next question is looked at.
 const MOST_OUTPUT: usize = 16 * 1024;
 
-/// How long a question that is half here at the stop may take to arrive.
-const LAST_PATIENCE: Duration = Duration::from_millis(250);
+/// How long a question that is half here at the stop may take to arrive: its other segment may have been lost, and comes
+/// again after a second at most where a path is not slower than that.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Connections accepted, and rounds per connection, after the stop: nobody may put it off for ever.
 const MOST_LATE: usize = 64;

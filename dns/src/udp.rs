@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// After so many failed receptions in a row the socket is given up: it does not come back.
 const MOST_FAILURES: usize = 1000;
 
+/// Looks for a moment without questions after the last call.
+const MOST_LATE: usize = 64;
+
 /// Answers until stopped, then what is still in the socket's buffer.
 pub(crate) fn run(socket: &UdpSocket, handler: &Handler, stop: &AtomicBool) {
     if let Err(error) = socket.set_nonblocking(false).and_then(|()| socket.set_read_timeout(Some(LOOK))) {
@@ -136,6 +139,14 @@ impl Batch {
             }
         }
         debug!("questions still come; whoever asks now will ask another server");
+        // An answer wakes its asker, who asks again before this thread goes on: what is here when the socket closes would
+        // be lost without a word, where who comes later is told by the kernel that nobody is here.
+        let mut rounds = 0;
+        while rounds < MOST_LATE && socket.set_nonblocking(true).is_ok() {
+            let Ok(count) = self.receive(socket) else { return };
+            self.answer(socket, handler, count);
+            rounds += 1;
+        }
     }
 }
 

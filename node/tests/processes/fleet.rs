@@ -206,7 +206,8 @@ impl Fleet {
         };
         format!(
             "[node]\nname = \"{name}\"\nstate_dir = {state:?}\n[mesh]\nid = \"{id}\"\nlisten = [\"{mesh}\"]\n\
-             bootstrap = {bootstrap:?}\n[dns]\nlisten = [\"{dns}\"]\n[measure]\nsource = [\"{source}\"]\n\
+             bootstrap = {bootstrap:?}\n[dns]\nlisten = [\"{dns}\"]\n\
+             # Tests ask as fast as they can.\nrate_limit = 0\n[measure]\nsource = [\"{source}\"]\n\
              [admin]\nsocket = {socket:?}\n[log]\nformat = \"{log_format}\"\n[drain]\nanswer_for = \"{answer_for}\"\n{}{}",
             claim(node, 10),
             claim(node + 1, 20),
