@@ -15,6 +15,9 @@ const DAEMON_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 /// A program that cannot tell its version in this time will not serve a scenario.
 const VERSION_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The Python of the system, which finds what Debian installs; the first on PATH may be another.
+pub const PYTHON: &str = "/usr/bin/python3";
+
 /// Something that a test or a scenario cannot do without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -36,6 +39,16 @@ pub enum Need {
     Kresd,
     /// `nginx`.
     Nginx,
+    /// `dig` of BIND 9.
+    Dig,
+    /// `delv` of BIND 9.
+    Delv,
+    /// `kdig` of Knot DNS.
+    Kdig,
+    /// `dnsviz`.
+    Dnsviz,
+    /// dnspython, for the Python of the system (see [`PYTHON`]).
+    Dnspython,
     /// Our own program at this path.
     Nigh(PathBuf),
 }
@@ -53,6 +66,11 @@ impl Need {
             Self::Pdns => "pdns-recursor",
             Self::Kresd => "knot-resolver",
             Self::Nginx => "nginx",
+            Self::Dig => "dig",
+            Self::Delv => "delv",
+            Self::Kdig => "kdig",
+            Self::Dnsviz => "dnsviz",
+            Self::Dnspython => "dnspython",
             Self::Nigh(_) => "nigh",
         }
     }
@@ -70,6 +88,12 @@ impl Need {
             Self::Pdns => packaged("pdns_recursor", "--version"),
             Self::Kresd => packaged("kresd", "-V"),
             Self::Nginx => packaged("nginx", "-v"),
+            Self::Dig => packaged("dig", "-v"),
+            Self::Delv => packaged("delv", "-v"),
+            Self::Kdig => packaged("kdig", "-V"),
+            // It has no question for its version, and its help wants all that it imports.
+            Self::Dnsviz => packaged("dnsviz", "help"),
+            Self::Dnspython => dnspython(),
             Self::Nigh(path) => version(path, "--version").map_err(|error| {
                 format!("{error}; build it with `cargo build --release -p nigh` or name it with --nigh PATH")
             }),
@@ -125,9 +149,19 @@ fn packaged(name: &str, ask: &str) -> Result<String, String> {
         .and_then(|path| version(&path, ask))
 }
 
+fn dnspython() -> Result<String, String> {
+    const ASK: &str = "import dns.version; print('dnspython', dns.version.version)";
+    saying(Path::new(PYTHON), &["-c", ASK]).map_err(|error| format!("{error}; run chaos-tests/install-packages"))
+}
+
 fn version(path: &Path, ask: &str) -> Result<String, String> {
+    saying(path, &[ask])
+}
+
+fn saying(path: &Path, arguments: &[&str]) -> Result<String, String> {
+    let ask = arguments.join(" ");
     let mut command = Command::new(path);
-    command.arg(ask);
+    command.args(arguments);
     let said = process::run(command, VERSION_PATIENCE).map_err(|error| format!("{error:#}"))?;
     let text = if said.output.trim().is_empty() { said.errors } else { said.output };
     if !said.status.success() {

@@ -41,6 +41,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// dnsviz, dnspython, dig, kdig and delv judge a delegated mesh zone and its name servers (about a minute).
+    Judges {
+        #[command(flatten)]
+        run: Run,
+        /// Only this judge (dnsviz, dnspython, dig, kdig, delv); may be given several times.
+        #[arg(long, value_name = "JUDGE")]
+        only: Vec<String>,
+        /// Only the quick part of what each of them does.
+        #[arg(long)]
+        fast: bool,
+        /// Leave the bed up until Ctrl-C, to judge by hand.
+        #[arg(long)]
+        hold: bool,
+    },
     /// Connects existing network namespaces by a WAN; reads changes on stdin (see `chaos wan --help`).
     ///
     /// SPEC has lines `host NAME NAMESPACE ADDRESS/LEN`, `default LINK`, `pair FROM TO LINK` and `both A B LINK`, where
@@ -99,9 +113,14 @@ fn perform(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Some(Command::Referral(run)) => play(&scenario::referral::SCENARIO, run, Pick::default(), false),
         Some(Command::Resolvers { run, only, case, fast, json }) => {
-            let pick = Pick { only, cases: case, fast };
+            let pick = Pick { only, cases: case, fast, hold: false };
             scenario::resolvers::check(&pick)?;
             play(&scenario::resolvers::SCENARIO, run, pick, json)
+        }
+        Some(Command::Judges { run, only, fast, hold }) => {
+            let pick = Pick { only, cases: Vec::new(), fast, hold };
+            scenario::judges::check(&pick)?;
+            play(&scenario::judges::SCENARIO, run, pick, false)
         }
         Some(Command::Wan { spec, seed }) => session::run(&spec, seed).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor { nigh }) => doctor(nigh),
@@ -149,6 +168,11 @@ fn doctor(given: Option<PathBuf>) -> Result<ExitCode> {
         Need::Pdns,
         Need::Kresd,
         Need::Nginx,
+        Need::Dig,
+        Need::Delv,
+        Need::Kdig,
+        Need::Dnsviz,
+        Need::Dnspython,
         Need::Nigh(nigh(given)?),
     ];
     let mut rows = vec![vec!["needed".to_owned(), "here".to_owned(), "found, or what to do".to_owned()]];

@@ -53,10 +53,11 @@ pub(crate) fn nameserver(zone: &Name, server: Name) -> Record {
     Record::from_rdata(zone.clone(), NAMESERVER_TTL, RData::NS(NS(server)))
 }
 
-/// The head of a zone.
-pub(crate) fn soa(zone: &Name, primary: Name, serial: u32) -> Record {
-    // The mailbox is a convention (RFC 2142 section 7); a zone name too long to carry it has its own name here.
-    let mailbox = zone.prepend_label("hostmaster").unwrap_or_else(|_| zone.clone());
+/// The head of a zone, whose keeper gets mail at the domain `mail`: the mesh zone, for cuts hold no records that could
+/// lead mail anywhere.
+pub(crate) fn soa(zone: &Name, mail: &Name, primary: Name, serial: u32) -> Record {
+    // The mailbox is a convention (RFC 2142 section 7); a domain name too long to carry it has its own name here.
+    let mailbox = mail.prepend_label("hostmaster").unwrap_or_else(|_| mail.clone());
     let (refresh, retry, expire) = SOA_TIMERS;
     let data = SOA::new(primary, mailbox, serial, refresh, retry, expire, NEGATIVE_TTL);
     Record::from_rdata(zone.clone(), NEGATIVE_TTL, RData::SOA(data))

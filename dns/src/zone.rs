@@ -108,7 +108,7 @@ impl ZoneData {
         let servers = nameservers_of(zone, nodes, problems);
         let (nameservers, glue) = nameserver_records(&zone.apex, &servers);
         Self {
-            soa: records::soa(&zone.apex, primary(&zone.apex, &servers), serial),
+            soa: records::soa(&zone.apex, &zone.apex, primary(&zone.apex, &servers), serial),
             apex: zone.apex.clone(),
             depth: WireName::new(&zone.apex).labels(),
             nameservers,
@@ -171,7 +171,7 @@ impl ZoneData {
             let owner = node(nodes, label.as_str());
             let primary = primary(&apex, &servers.first().copied().or(owner).into_iter().collect::<Vec<_>>());
             let servers = CutServer::all(&nameservers, &glue);
-            let soa = records::soa(&apex, primary, serial);
+            let soa = records::soa(&apex, &self.apex, primary, serial);
             let cut = Cut { soa, label: label.clone(), apex, nameservers, glue, servers };
             self.cuts.insert(key.label(0).into(), cut);
         }

@@ -115,12 +115,18 @@ pub struct Said {
 }
 
 /// Runs a tool to its end, at most for `patience`.
-pub fn run(mut command: Command, patience: Duration) -> Result<Said> {
+pub fn run(command: Command, patience: Duration) -> Result<Said> {
+    run_inside(None, command, patience)
+}
+
+/// The same in a namespace, if one is given.
+pub fn run_inside(namespace: Option<&Namespace>, mut command: Command, patience: Duration) -> Result<Said> {
     let shown = shown(&command);
+    let namespace = namespace.map(|namespace| netns::open(namespace.name())).transpose()?;
     // Files, not pipes: a tool that says more than a pipe holds would wait for us while we wait for it.
     let output = tempfile::tempfile().context("making a file for a tool's output")?;
     let errors = tempfile::tempfile().context("making a file for a tool's output")?;
-    sys::tie_to_parent(&mut command, None);
+    sys::tie_to_parent(&mut command, namespace);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("sharing a file with a tool")?)

@@ -4,6 +4,7 @@
 //! those after it (each says so itself when it cannot go on), except one that everything else stands on.
 
 pub mod delays;
+pub mod judges;
 pub mod referral;
 pub mod resolvers;
 
@@ -31,12 +32,14 @@ pub struct Options {
 /// Parts of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Pick {
-    /// Only these resolvers; all if empty.
+    /// Only these resolvers or judges; all if empty.
     pub only: Vec<String>,
     /// Only these cases; all if empty.
     pub cases: Vec<String>,
     /// Only what is quick.
     pub fast: bool,
+    /// The bed stays up until Ctrl-C, for people.
+    pub hold: bool,
 }
 
 /// One step of a plan.
@@ -66,7 +69,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 2] = [referral::SCENARIO, resolvers::SCENARIO];
+pub const ALL: [Scenario; 3] = [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO];
 
 /// How a run ended, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

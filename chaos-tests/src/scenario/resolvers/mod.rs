@@ -91,7 +91,8 @@ fn run(options: &Options, report: &mut Report) -> Result<()> {
     if options.keep {
         report.say(&format!("configurations and logs stay in {}", run.directory().display()));
     }
-    let mut world = World::build(run, options, report)?;
+    let seats: Vec<_> = KINDS.iter().map(|kind| (kind.resolver.name(), kind.seat)).collect();
+    let mut world = World::build(run, options, report, &seats)?;
     let wanted = |kind: &&Kind| {
         options.pick.only.is_empty() || options.pick.only.iter().any(|name| name == kind.resolver.name())
     };
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_picked_is_played_and_what_is_not_there_is_an_error() {
         assert_eq!(plan(&Pick::default()).len(), CASES.len());
-        let one = Pick { cases: vec!["cold".to_owned()], only: vec!["bind".to_owned()], fast: true };
+        let one = Pick { cases: vec!["cold".to_owned()], only: vec!["bind".to_owned()], fast: true, hold: false };
         check(&one).unwrap();
         assert_eq!(plan(&one).len(), 1);
         assert!(check(&Pick { cases: vec!["warm".to_owned()], ..Pick::default() }).is_err());

@@ -2,8 +2,8 @@
 
 use super::lanes::{KINDS, Lane};
 use super::places::{
-    DNS_A, ORIGINS, POPS, Pop, ROOT, SERVICE, ZONE, both, catalogue, hosts, settings, static_records, web_addresses,
-    zones,
+    DNS_A, ORIGINS, POPS, Pop, ROOT, SERVICE, Seat, ZONE, both, catalogue, hosts, settings, static_records,
+    web_addresses, zones,
 };
 use crate::bed::nigh::{Node, Operator};
 use crate::bed::signer::{self, Anchor};
@@ -46,10 +46,10 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything but resolvers, and waits until the mesh knows all that answers are made from.
-    pub fn build(run: Run, options: &Options, report: &Report) -> Result<Self> {
-        let seats: Vec<_> = KINDS.iter().map(|kind| (kind.resolver.name(), kind.seat)).collect();
-        let hosts = hosts(&seats);
+    /// Starts everything but what asks, for which there are hosts of these names at these seats, and waits until the mesh
+    /// knows all that answers are made from.
+    pub fn build(run: Run, options: &Options, report: &Report, askers: &[(&str, Seat)]) -> Result<Self> {
+        let hosts = hosts(askers);
         let bed = Bed::build(run, &hosts, options.seed, |from, to| delays::one_way(from.region, to.region))?;
         report.say(&format!("{} hosts on the WAN", hosts.len()));
         let [lab, shop] = zones();
