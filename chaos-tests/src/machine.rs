@@ -49,6 +49,8 @@ pub enum Need {
     Dnsviz,
     /// dnspython, for the Python of the system (see [`PYTHON`]).
     Dnspython,
+    /// `zonemaster-cli`.
+    Zonemaster,
     /// Our own program at this path.
     Nigh(PathBuf),
 }
@@ -71,6 +73,7 @@ impl Need {
             Self::Kdig => "kdig",
             Self::Dnsviz => "dnsviz",
             Self::Dnspython => "dnspython",
+            Self::Zonemaster => "zonemaster-cli",
             Self::Nigh(_) => "nigh",
         }
     }
@@ -91,9 +94,10 @@ impl Need {
             Self::Dig => packaged("dig", "-v"),
             Self::Delv => packaged("delv", "-v"),
             Self::Kdig => packaged("kdig", "-V"),
-            // It has no question for its version, and its help wants all that it imports.
-            Self::Dnsviz => packaged("dnsviz", "help"),
-            Self::Dnspython => dnspython(),
+            // It is not asked for its version: it has no word for that.
+            Self::Dnsviz => python("import dnsviz.commands.probe; print('dnsviz')"),
+            Self::Dnspython => python("import dns.version; print('dnspython', dns.version.version)"),
+            Self::Zonemaster => packaged("zonemaster-cli", "--version"),
             Self::Nigh(path) => version(path, "--version").map_err(|error| {
                 format!("{error}; build it with `cargo build --release -p nigh` or name it with --nigh PATH")
             }),
@@ -149,9 +153,8 @@ fn packaged(name: &str, ask: &str) -> Result<String, String> {
         .and_then(|path| version(&path, ask))
 }
 
-fn dnspython() -> Result<String, String> {
-    const ASK: &str = "import dns.version; print('dnspython', dns.version.version)";
-    saying(Path::new(PYTHON), &["-c", ASK]).map_err(|error| format!("{error}; run chaos-tests/install-packages"))
+fn python(ask: &str) -> Result<String, String> {
+    saying(Path::new(PYTHON), &["-c", ask]).map_err(|error| format!("{error}; run chaos-tests/install-packages"))
 }
 
 fn version(path: &Path, ask: &str) -> Result<String, String> {

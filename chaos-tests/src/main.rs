@@ -41,11 +41,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// dnsviz, dnspython, dig, kdig and delv judge a delegated mesh zone and its name servers (about a minute).
+    /// dnsviz, Zonemaster, dnspython, dig, kdig and delv judge a delegated mesh zone (two minutes; --fast: half of one).
     Judges {
         #[command(flatten)]
         run: Run,
-        /// Only this judge (dnsviz, dnspython, dig, kdig, delv); may be given several times.
+        /// Only this judge (dig, kdig, delv, dnspython, dnsviz, zonemaster); may be given several times.
         #[arg(long, value_name = "JUDGE")]
         only: Vec<String>,
         /// Only the quick part of what each of them does.
@@ -173,6 +173,7 @@ fn doctor(given: Option<PathBuf>) -> Result<ExitCode> {
         Need::Kdig,
         Need::Dnsviz,
         Need::Dnspython,
+        Need::Zonemaster,
         Need::Nigh(nigh(given)?),
     ];
     let mut rows = vec![vec!["needed".to_owned(), "here".to_owned(), "found, or what to do".to_owned()]];

@@ -28,7 +28,7 @@ pub fn judge(court: &Court, report: &Report) -> Result<(usize, Vec<Finding>)> {
     let mut runs = vec![(vec![ZONE], vec!["-E", "-n"]), (vec![SERVICE], vec!["-R", TYPES])];
     if !court.fast {
         runs.push((vec!["fra.lb.lab"], vec!["-E"]));
-        runs.push((vec!["tyo.lb.lab", "www.tyo.lb.lab"], vec!["-e", "10.81.1.0:24"]));
+        runs.push((vec!["tyo.lb.lab", "www.tyo.lb.lab"], vec!["-e", "10.81.1.0/24"]));
         let names =
             [SECOND, DEEP, INNER, &wildcard, large, "some.wild.lb.lab", "down.lb.lab", "no-such-name.lb.lab", WIDE];
         runs.push((names.to_vec(), vec!["-R", TYPES]));

@@ -207,7 +207,8 @@ pub fn zones() -> [ZoneFile; 2] {
     let mut lab = named::lab_zone(&both(DNS_A), &nodes);
     lab.text
         .push_str(&format!("shop.lab. NS ns.lab.\n{EXPERIMENT}. NS ns.{EXPERIMENT}.\nns.{EXPERIMENT}. A {ASKED}\n"));
-    let shop = named::head("shop.lab.", "ns.lab.") + &format!("shop.lab. NS ns.lab.\n{ALIAS}. CNAME {SERVICE}.\n");
+    let shop = named::head("shop.lab.", "ns.lab.")
+        + &format!("shop.lab. NS ns.lab.\nmail.shop.lab. A {DNS_A}\n{ALIAS}. CNAME {SERVICE}.\n");
     [lab, ZoneFile { apex: "shop.lab.".to_owned(), text: shop }]
 }
 
