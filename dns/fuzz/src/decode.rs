@@ -25,6 +25,9 @@ pub struct Record {
     /// 1 is answer, 2 authority, 3 additional.
     pub section: usize,
     pub owner: Name,
+    /// The owner is the root, in one octet: what OPT needs (RFC 6891 section 6.1.2, "MUST be 0"). A pointer to a zero octet
+    /// is the same name and not the same octets.
+    pub bare: bool,
     pub kind: u16,
     pub class: u16,
     pub ttl: u32,
@@ -65,7 +68,8 @@ pub fn message(packet: &[u8]) -> Option<Message> {
                 MX => whole(packet, end + 10, 2, 1, length)?,
                 _ => data.to_vec(),
             };
-            records.push(Record { section, owner, kind, class: number(packet, end + 2)?, ttl, data });
+            let bare = packet.get(at) == Some(&0);
+            records.push(Record { section, owner, bare, kind, class: number(packet, end + 2)?, ttl, data });
             at = end + 10 + length;
         }
     }
@@ -129,7 +133,7 @@ impl Message {
 
     /// The first OPT record that is where it belongs.
     pub fn opt(&self) -> Option<&Record> {
-        self.opts().find(|opt| opt.section == 3 && opt.owner.is_empty())
+        self.opts().find(|opt| opt.section == 3 && opt.bare)
     }
 
     /// The OPT records, wherever they are.
