@@ -103,11 +103,21 @@ pub fn ready(client: &Stub) -> Look<()> {
     }
 }
 
-/// All that a resolver can be told, for tests of what they are told.
+/// Checks what a resolver's configuration holds: these lines when it is told nothing and speaks IPv4; when it is told
+/// all that there is and speaks IPv6, these others, and not its own source address, which the routing table chooses.
 #[cfg(test)]
-pub(crate) fn everything() -> Manner {
+pub(crate) fn assert_told(text: fn(&Task<'_>) -> String, plain: &[&str], everything: &[&str], absent: &str) {
+    let (directory, root_hints) = (Path::new("/bed"), Path::new("/bed/root.hints"));
+    let told = |address, manner: &Manner, lines: &[&str]| {
+        let said = text(&Task { directory, address, root_hints, manner });
+        for line in lines {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        said
+    };
+    told(std::net::Ipv4Addr::new(10, 0, 0, 9).into(), &Manner::default(), plain);
     let anchor = Anchor { zone: "lab.".to_owned(), tag: 1, algorithm: 13, kind: 2, digest: "AB".to_owned() };
-    Manner {
+    let manner = Manner {
         routed: true,
         tcp: true,
         udp_size: Some(512),
@@ -115,5 +125,7 @@ pub(crate) fn everything() -> Manner {
         random_case: true,
         client_subnet: Some("lb.lab".to_owned()),
         anchor: Some(anchor),
-    }
+    };
+    let said = told(std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9).into(), &manner, everything);
+    assert!(!said.contains(absent), "the routing table chooses: {said}");
 }
