@@ -20,6 +20,7 @@ mod alias;
 mod answer;
 mod binding;
 mod carried;
+mod claim_table;
 mod claims;
 mod cookie;
 mod counters;
@@ -53,6 +54,7 @@ mod world;
 mod zone;
 
 pub use answer::answer;
+pub use claim_table::{Best, ClaimChange, ClaimTable};
 pub use counters::{Counters, Counts};
 pub use decide::{Client, Decision, Direct, Way, decide};
 pub use edns::LARGEST_UDP;

@@ -1,0 +1,288 @@
+//! Which node is near a client: longest prefix match over all claims.
+//!
+//! The longest prefix that covers the client and has a claimant who may be referred to wins; among its claimants the
+//! lowest preference, then the lower name, so that every node that holds the same claims picks the same winner. If
+//! nobody of the longest prefix can be referred to, the next shorter one is asked.
+//!
+//! The table knows no standings: who may be referred to is the caller's question, asked anew for each snapshot, by the
+//! small number that the table gives to each node.
+//!
+//! **Scope of an answer (RFC 7871 section 7.2.1).** A resolver reuses an answer for the whole block that its scope
+//! names, so the block must be answered alike everywhere. That is the claim's prefix, unless more specific claims lie
+//! inside it: then the largest block around the client that holds none of them. Rejected: always the claim's prefix,
+//! which would hand the answer for 10/8 to the claimants of 10.1/16.
+//!
+//! **Invariant:** a copy costs nothing and never changes; what changes in one shares all else with the others
+//! ([`trie`]). So the next table is made beside the answering threads, in the time that the change takes.
+
+mod bits;
+mod bucket;
+mod names;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bits::{Bits, Wide};
+use bucket::Entry;
+use ipnet::IpNet;
+use names::Names;
+use trie::{Changes, Trie};
+
+use crate::{Claim, Label};
+
+/// All claims, laid out for look-up.
+#[derive(Clone, Default)]
+pub struct ClaimTable {
+    v4: Trie<u32>,
+    v6: Trie<Wide>,
+    names: Arc<Names>,
+    /// How many claims there are of each node, by number.
+    counts: Arc<Vec<u32>>,
+}
+
+/// What changes of one node's claims: prefixes and preferences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimChange {
+    /// Those it does not make any more. One that it never made is no matter.
+    pub gone: Vec<(IpNet, u16)>,
+    /// Those it makes from now on. One that is made twice counts once, and goes only when it went twice.
+    pub come: Vec<(IpNet, u16)>,
+}
+
+/// The claim that wins for a client: of the block of that length around the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Best {
+    /// The number of the node that made it: see [`ClaimTable::node`].
+    pub node: u16,
+    /// Its preference.
+    pub preference: u16,
+    /// The length of its prefix.
+    pub length: u8,
+}
+
+impl Best {
+    /// The prefix of the claim that won for this client.
+    pub fn prefix(&self, client: IpNet) -> IpNet {
+        block_around(client, self.length)
+    }
+}
+
+impl ClaimTable {
+    /// A table without claims.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes changes of several nodes at once, in whatever order. Returns the nodes for whose claims there was no room:
+    /// 65,536 may claim something at one time.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = (Label, ClaimChange)>) -> Vec<Label> {
+        let (mut v4, mut v6) = (Pending::default(), Pending::default());
+        let mut left_out = Vec::new();
+        for (label, change) in changes {
+            let known = self.names.number(&label);
+            if known.is_none() && change.come.is_empty() {
+                continue;
+            }
+            let Some(node) = known.or_else(|| Arc::make_mut(&mut self.names).add(&label)) else {
+                left_out.push(label);
+                continue;
+            };
+            for (claims, is_new) in [(change.gone, false), (change.come, true)] {
+                for (prefix, preference) in claims {
+                    match prefix.trunc() {
+                        IpNet::V4(net) => {
+                            v4.add(is_new, u32::from(net.network()), net.prefix_len(), preference, node);
+                        }
+                        IpNet::V6(net) => {
+                            v6.add(is_new, u128::from(net.network()).into(), net.prefix_len(), preference, node);
+                        }
+                    }
+                }
+            }
+        }
+        let counts = Arc::make_mut(&mut self.counts);
+        counts.resize(self.names.bound(), 0);
+        let emptied =
+            [v4.apply(&mut self.v4, &self.names, counts), v6.apply(&mut self.v6, &self.names, counts)].concat();
+        for node in emptied {
+            if counts[usize::from(node)] == 0 {
+                Arc::make_mut(&mut self.names).remove(node);
+            }
+        }
+        left_out
+    }
+
+    /// Adds one claim.
+    pub fn insert(&mut self, claim: Claim) {
+        self.extend([claim]);
+    }
+
+    /// The claim that wins for the client among those whose node is `usable`.
+    #[inline]
+    pub fn best(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<Best> {
+        match client {
+            IpNet::V4(net) => self.v4.best(net.addr().into(), net.prefix_len(), &usable),
+            IpNet::V6(net) => self.v6.best(u128::from(net.addr()).into(), net.prefix_len(), &usable),
+        }
+    }
+
+    /// The claims whose prefix covers the client, longest prefix first, best claimant first, each node once for a prefix.
+    pub fn covering(&self, client: IpNet) -> Vec<Best> {
+        let mut found: Vec<Best> = Vec::new();
+        match client {
+            IpNet::V4(net) => {
+                self.v4.covering(net.addr().into(), net.prefix_len(), &mut |entry| found.push(entry.best()));
+            }
+            IpNet::V6(net) => {
+                let client = u128::from(net.addr()).into();
+                self.v6.covering(client, net.prefix_len(), &mut |entry| found.push(entry.best()));
+            }
+        }
+        // A stable sort: claimants of one prefix stay in their order.
+        found.sort_by_key(|claim| std::cmp::Reverse(claim.length));
+        let mut seen = std::collections::BTreeSet::new();
+        found.retain(|claim| seen.insert((claim.length, claim.node)));
+        found
+    }
+
+    /// The length of the largest block around the client within which nobody has a claim of his own, given the length of
+    /// the claim that won for it. Never longer than the client's own prefix, never shorter than the winning one.
+    ///
+    /// Claims count here whether their node is there or not: a block that is too small is still right, and asking
+    /// each claim inside a large block would let one question cost as much as all claims.
+    pub fn scope(&self, client: IpNet, won: Option<u8>) -> u8 {
+        let free = match client {
+            IpNet::V4(net) => scope(&self.v4, net.addr().into(), won),
+            IpNet::V6(net) => scope(&self.v6, u128::from(net.addr()).into(), won),
+        };
+        free.min(client.prefix_len())
+    }
+
+    /// The node of that number, if it claims anything.
+    pub fn node(&self, number: u16) -> Option<&Label> {
+        self.names.label(number)
+    }
+
+    /// The nodes that claim something, in the order of their names: number, name, and how many claims.
+    pub fn nodes(&self) -> impl Iterator<Item = (u16, &Label, usize)> {
+        let count = |number: u16| self.counts.get(usize::from(number)).map_or(0, |count| *count as usize);
+        self.names.iter().map(move |(number, label)| (number, label, count(number)))
+    }
+
+    /// All numbers of nodes are below this.
+    pub fn numbers(&self) -> usize {
+        self.names.bound()
+    }
+
+    /// All claims: by prefix, preference and name.
+    pub fn claims(&self) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        let mut add = |prefix, preference, node| {
+            claims.extend(self.node(node).map(|node| Claim { node: node.clone(), prefix, preference }));
+        };
+        self.v4.each(&mut |entry| add(entry.network.block(entry.length), entry.preference, entry.node));
+        self.v6.each(&mut |entry| add(entry.network.block(entry.length), entry.preference, entry.node));
+        claims.sort_by(|a, b| (a.prefix, a.preference, &a.node).cmp(&(b.prefix, b.preference, &b.node)));
+        claims
+    }
+
+    /// How many claims there are.
+    pub fn len(&self) -> usize {
+        self.counts.iter().map(|count| *count as usize).sum()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets that the claims take, but for what the allocator needs and the names of the nodes.
+    pub fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes()
+    }
+}
+
+impl Extend<Claim> for ClaimTable {
+    fn extend<I: IntoIterator<Item = Claim>>(&mut self, claims: I) {
+        self.apply(claims.into_iter().map(|claim| {
+            let come = vec![(claim.prefix, claim.preference)];
+            (claim.node, ClaimChange { gone: Vec::new(), come })
+        }));
+    }
+}
+
+impl FromIterator<Claim> for ClaimTable {
+    fn from_iter<I: IntoIterator<Item = Claim>>(claims: I) -> Self {
+        let mut table = Self::new();
+        table.extend(claims);
+        table
+    }
+}
+
+/// Equal claims: numbers may differ.
+impl PartialEq for ClaimTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.claims() == other.claims()
+    }
+}
+
+impl fmt::Debug for ClaimTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.claims()).finish()
+    }
+}
+
+/// Changes of one address family on their way into the table.
+struct Pending<K> {
+    gone: Vec<Entry<K>>,
+    come: Vec<Entry<K>>,
+}
+
+impl<K> Default for Pending<K> {
+    fn default() -> Self {
+        Self { gone: Vec::new(), come: Vec::new() }
+    }
+}
+
+impl<K: Bits> Pending<K> {
+    fn add(&mut self, is_new: bool, network: K, length: u8, preference: u16, node: u16) {
+        let list = if is_new { &mut self.come } else { &mut self.gone };
+        list.push(Entry { network, length, preference, node });
+    }
+
+    /// Returns whose claims went.
+    fn apply(mut self, trie: &mut Trie<K>, names: &Names, counts: &mut [u32]) -> Vec<u16> {
+        self.gone.sort_unstable_by(|a, b| a.compare(b, names));
+        self.come.sort_unstable_by(|a, b| a.compare(b, names));
+        let taken = trie.apply(Changes { gone: &self.gone, come: &self.come }, names);
+        self.come.iter().for_each(|entry| counts[usize::from(entry.node)] += 1);
+        taken.iter().for_each(|entry| counts[usize::from(entry.node)] -= 1);
+        let mut nodes: Vec<u16> = taken.iter().map(|entry| entry.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+}
+
+/// As long as the most bits that the client has in common with a claim of somebody else, and one more.
+///
+/// That claim is a neighbour of the client in the order of addresses: any other one to the same side has fewer bits in
+/// common with the client, or covers it and is shorter.
+fn scope<K: Bits>(trie: &Trie<K>, client: K, won: Option<u8>) -> u8 {
+    let from = won.unwrap_or(0);
+    let before = trie.until(client).map(|(network, length)| (length, length.min(client.common(network))));
+    let behind = client.next().and_then(|next| trie.from(next)).map(|network| (u8::MAX, client.common(network)));
+    [before, behind]
+        .into_iter()
+        .flatten()
+        .filter(|(length, common)| won.is_none_or(|won| *length > won && *common >= won))
+        .fold(from, |scope, (_, common)| scope.max(common.saturating_add(1)))
+}
+
+/// The block of that length around a prefix.
+fn block_around(client: IpNet, length: u8) -> IpNet {
+    IpNet::new(client.addr(), length).map_or(client, |net| net.trunc())
+}
