@@ -274,7 +274,8 @@ impl<K: Bits> Pending<K> {
 fn scope<K: Bits>(trie: &Trie<K>, client: K, won: Option<u8>) -> u8 {
     let from = won.unwrap_or(0);
     let before = trie.until(client).map(|(network, length)| (length, length.min(client.common(network))));
-    let behind = client.next().and_then(|next| trie.from(next)).map(|network| (u8::MAX, client.common(network)));
+    let behind =
+        client.next().and_then(|next| trie.at_or_behind(next)).map(|network| (u8::MAX, client.common(network)));
     [before, behind]
         .into_iter()
         .flatten()

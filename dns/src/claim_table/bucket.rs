@@ -161,7 +161,7 @@ impl<K: Bits> Bucket<K> {
     }
 
     /// Where the first claim begins that begins at an address or behind it.
-    pub(super) fn from(&self, address: K) -> Option<K> {
+    pub(super) fn at_or_behind(&self, address: K) -> Option<K> {
         let claims = self.claims();
         claims.get(claims.partition_point(|claim| claim.start < address)).map(|claim| claim.start)
     }

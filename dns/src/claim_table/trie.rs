@@ -170,22 +170,22 @@ impl<K: Bits> Trie<K> {
     }
 
     /// Where the first claim begins that begins at an address or behind it.
-    pub(super) fn from(&self, address: K) -> Option<K> {
-        self.from_below(0, address)
+    pub(super) fn at_or_behind(&self, address: K) -> Option<K> {
+        self.at_or_behind_below(0, address)
     }
 
-    fn from_below(&self, depth: u8, address: K) -> Option<K> {
+    fn at_or_behind_below(&self, depth: u8, address: K) -> Option<K> {
         let branch = match self {
-            Self::Bucket(bucket) => return bucket.from(address),
+            Self::Bucket(bucket) => return bucket.at_or_behind(address),
             Self::Branch(branch) => branch,
         };
         let at = address.digit::<STRIDE>(depth);
-        let below = branch.ways[at].from_below(depth + STRIDE, address);
+        let below = branch.ways[at].at_or_behind_below(depth + STRIDE, address);
         let below = below.or_else(|| {
             let later = branch.ways[at + 1..].iter();
-            later.map(|way| way.from_below(depth + STRIDE, K::default())).find(Option::is_some).flatten()
+            later.map(|way| way.at_or_behind_below(depth + STRIDE, K::default())).find(Option::is_some).flatten()
         });
-        below.into_iter().chain(branch.here.from(address)).min()
+        below.into_iter().chain(branch.here.at_or_behind(address)).min()
     }
 
     /// Octets on the heap, but for what the allocator needs.
