@@ -181,7 +181,13 @@ impl ClaimTable {
     pub fn claims(&self) -> Vec<Claim> {
         let mut claims = Vec::new();
         let mut add = |prefix, preference, node| {
-            claims.extend(self.node(node).map(|node| Claim { node: node.clone(), prefix, preference }));
+            claims.extend(self.node(node).map(|node| Claim {
+                node: node.clone(),
+                prefix,
+                preference,
+                proven: false,
+                rtt: None,
+            }));
         };
         self.v4.each(&mut |entry| add(entry.network.block(entry.length), entry.preference, entry.node));
         self.v6.each(&mut |entry| add(entry.network.block(entry.length), entry.preference, entry.node));

@@ -1,7 +1,7 @@
 //! Which node is near a client: longest prefix match over all claims.
 //!
 //! The longest prefix that covers the client and has a claimant who may be referred to wins; among its claimants the
-//! lowest preference, then the lower name, so that every node that holds the same claims picks the same winner. If
+//! best rank ([`crate::Rank`]), then the lower name, so that every node that holds the same claims picks the same winner. If
 //! nobody of the longest prefix can be referred to, the next shorter one is asked.
 //!
 //! The table knows no standings: who may be referred to is the caller's question, asked anew for each snapshot.
@@ -35,14 +35,14 @@ struct Block {
 }
 
 impl Claims {
-    /// Sorts and indexes claims. Of equal ones (one node, one prefix) the better preference stays.
+    /// Sorts and indexes claims. Of equal ones (one node, one prefix) the better one stays.
     pub(crate) fn new(mut claims: Vec<Claim>) -> Self {
         for claim in &mut claims {
             claim.prefix = claim.prefix.trunc();
         }
-        claims.sort_by(|a, b| (a.prefix, &a.node, a.preference).cmp(&(b.prefix, &b.node, b.preference)));
+        claims.sort_by(|a, b| (a.prefix, &a.node, a.rank()).cmp(&(b.prefix, &b.node, b.rank())));
         claims.dedup_by(|later, first| (later.prefix, &later.node) == (first.prefix, &first.node));
-        claims.sort_by(|a, b| (a.prefix, a.preference, &a.node).cmp(&(b.prefix, b.preference, &b.node)));
+        claims.sort_by(|a, b| (a.prefix, a.rank()).cmp(&(b.prefix, b.rank())));
 
         let mut this = Self::default();
         let mut start = 0;
@@ -142,6 +142,8 @@ mod tests {
             node: format!("n{node}").parse().unwrap(),
             prefix,
             preference,
+            proven: false,
+            rtt: None,
         });
         vec(claim, 0..40)
     }
@@ -192,8 +194,13 @@ mod tests {
 
     #[test]
     fn of_equal_claims_the_better_preference_stays() {
-        let claim =
-            |preference| Claim { node: "fra".parse().unwrap(), prefix: "10.1.2.3/8".parse().unwrap(), preference };
+        let claim = |preference| Claim {
+            node: "fra".parse().unwrap(),
+            prefix: "10.1.2.3/8".parse().unwrap(),
+            preference,
+            proven: false,
+            rtt: None,
+        };
         let table = Claims::new(vec![claim(5), claim(2), claim(9)]);
         let blocks = table.covering("10.0.0.1/32".parse().unwrap());
         assert_eq!(blocks.concat(), [Claim { prefix: "10.0.0.0/8".parse().unwrap(), ..claim(2) }]);

@@ -66,6 +66,10 @@ pub struct ClaimLine {
     pub node: Label,
     /// The lower the better.
     pub preference: u16,
+    /// Was it found by asking the resolvers? False: it was configured.
+    pub proven: bool,
+    /// Round trip from the node to the resolvers, in milliseconds.
+    pub rtt_ms: Option<f64>,
     /// How the mesh sees the node.
     pub standing: Option<Standing>,
     /// Did it win?
@@ -171,17 +175,21 @@ fn claim_line(snapshot: &Snapshot, course: &Course<'_>, claim: &Claim) -> ClaimL
     let standing = standing(snapshot, claim);
     let won = course.claim == Some(claim);
     let why = match (course.claim, standing) {
-        _ if won => "wins: longest prefix, then lowest preference, then name".to_owned(),
+        _ if won => "wins: longest prefix, then lowest preference, proof, round trip, name".to_owned(),
         (_, Some(standing)) if !standing.takes_referrals() => format!("not used: {} is {standing}", claim.node),
         (Some(best), _) if best.prefix != claim.prefix => format!("a longer prefix wins: {}", best.prefix),
         (Some(best), _) if best.preference != claim.preference => format!("{} has the lower preference", best.node),
-        (Some(best), _) => format!("same preference as {}, whose name comes first", best.node),
+        (Some(best), _) if best.proven && !claim.proven => format!("{} has proven its claim", best.node),
+        (Some(best), _) if best.rank().0 != claim.rank().0 => format!("{} has the shorter round trip", best.node),
+        (Some(best), _) => format!("as good as that of {}, whose name comes first", best.node),
         (None, _) => "not used".to_owned(),
     };
     ClaimLine {
         prefix: claim.prefix.to_string(),
         node: claim.node.clone(),
         preference: claim.preference,
+        proven: claim.proven,
+        rtt_ms: claim.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
         standing,
         won,
         why,

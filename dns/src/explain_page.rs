@@ -6,7 +6,7 @@
 //!   203.0.113.9 lies in 203.0.113.0/24, which fra claims ...
 //!
 //! Claims that cover 203.0.113.9
-//!   ▶ 203.0.113.0/24  fra  10  alive  wins: ...
+//!   ▶ 203.0.113.0/24  fra  10  proven, 3.1 ms  alive  wins: ...
 //!
 //! Servers, seen from fra
 //!   ▶ fra-1  192.0.2.1  1.2 ms  0.4 s ago  up  nearest
@@ -27,7 +27,11 @@ impl fmt::Display for Explanation {
         writeln!(f, "\n  {}", self.why)?;
         if !self.claims.is_empty() {
             writeln!(f, "\nClaims that cover {}", self.from)?;
-            table(f, &["", "prefix", "node", "pref", "mesh says", "outcome"], self.claims.iter().map(claim_cells))?;
+            table(
+                f,
+                &["", "prefix", "node", "pref", "how", "mesh says", "outcome"],
+                self.claims.iter().map(claim_cells),
+            )?;
         }
         if let Some(decider) = &self.decided_by {
             writeln!(f, "\nServers, seen from {decider}")?;
@@ -56,9 +60,16 @@ fn claim_cells(claim: &ClaimLine) -> Vec<String> {
         claim.prefix.clone(),
         claim.node.to_string(),
         claim.preference.to_string(),
+        how(claim),
         claim.standing.map_or_else(|| "unknown".to_owned(), |standing| standing.to_string()),
         claim.why.clone(),
     ]
+}
+
+/// How a claim came about.
+fn how(claim: &ClaimLine) -> String {
+    let how = if claim.proven { "proven" } else { "configured" };
+    claim.rtt_ms.map_or_else(|| how.to_owned(), |rtt| format!("{how}, {rtt:.1} ms"))
 }
 
 fn server_cells(server: &ServerLine) -> Vec<String> {

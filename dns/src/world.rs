@@ -13,7 +13,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::Label;
+use crate::{Label, Rank};
 
 /// Everything that answers are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,8 +128,20 @@ pub struct Claim {
     pub node: Label,
     /// Where the resolvers are.
     pub prefix: IpNet,
-    /// Among claims of one prefix the lowest wins, then the lower name.
+    /// Among claims of one prefix the lowest wins.
     pub preference: u16,
+    /// Was it found by asking the resolvers themselves? False: it stands in a configuration.
+    pub proven: bool,
+    /// The round trip from the node to the resolvers, if it was measured.
+    pub rtt: Option<Duration>,
+}
+
+impl Claim {
+    /// The order of claims of one prefix: the least wins. Lower preference first, then proven before configured, then the
+    /// shorter round trip, then the lower name.
+    pub fn rank(&self) -> (Rank, &Label) {
+        (Rank::new(self.preference, self.proven, self.rtt), &self.node)
+    }
 }
 
 /// How a node answers for a service when it is asked as DNS-B.

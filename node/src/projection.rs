@@ -100,6 +100,8 @@ fn claims<'a>(label: &'a Label, node: &'a NodeFacts) -> impl Iterator<Item = dns
         node: label.clone(),
         prefix: claim.prefix,
         preference: claim.preference,
+        proven: false,
+        rtt: None,
     })
 }
 

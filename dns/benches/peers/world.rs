@@ -42,7 +42,7 @@ pub fn world(claims: usize) -> World {
     world.claims = loopback(&labels[0]);
     world.claims.extend(prefixes(claims).enumerate().map(|(at, prefix)| {
         let node = if at % 3 == 0 { 0 } else { at % NODES };
-        Claim { node: labels[node].clone(), prefix, preference: 10 }
+        Claim { node: labels[node].clone(), prefix, preference: 10, proven: false, rtt: None }
     }));
     for at in 0..SERVICES {
         let name = Name::from_ascii(format!("{}.{ZONE}.", service(at))).unwrap();
@@ -83,7 +83,15 @@ fn rows(node: &Label, service: &Name) -> impl Iterator<Item = Row> {
 fn loopback(me: &Label) -> Vec<Claim> {
     let blocks = (0..=255).map(|third| Ipv4Net::new(Ipv4Addr::new(127, 0, third, 0), 24));
     let blocks = blocks.chain([Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8)]);
-    blocks.map(|block| Claim { node: me.clone(), prefix: block.unwrap().into(), preference: 10 }).collect()
+    blocks
+        .map(|block| Claim {
+            node: me.clone(),
+            prefix: block.unwrap().into(),
+            preference: 10,
+            proven: false,
+            rtt: None,
+        })
+        .collect()
 }
 
 /// Prefixes of about the lengths that the Internet's routing table has: three in five are /24, the rest longer than /15.

@@ -22,6 +22,8 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
         node: format!("n{node}").parse().unwrap(),
         prefix,
         preference,
+        proven: false,
+        rtt: None,
     });
     vec(claim, 0..400)
 }
@@ -45,6 +47,8 @@ proptest! {
                 node: table.node(best.node).unwrap().clone(),
                 prefix: best.prefix(client),
                 preference: best.preference,
+                proven: false,
+                rtt: None,
             });
             let expected = slow.best(client, |claim| claim.node.as_str() != away);
             prop_assert_eq!(won.as_ref(), expected);

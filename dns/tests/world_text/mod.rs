@@ -74,10 +74,12 @@ impl WorldText {
                 let (node, standing) = (label(node)?, self::standing(standing)?);
                 world.nodes.iter_mut().filter(|held| held.label == node).for_each(|held| held.standing = standing);
             }
-            ("claim", [prefix, node, preference]) => world.claims.push(Claim {
+            ("claim", [prefix, node, preference, options @ ..]) => world.claims.push(Claim {
                 node: label(node)?,
                 prefix: prefix.parse().map_err(text)?,
                 preference: preference.parse().map_err(text)?,
+                proven: options.contains(&"proven"),
+                rtt: option(options, "rtt_us=")?.map(Duration::from_micros),
             }),
             ("service", [service, options @ ..]) => world.services.push(Service {
                 name: name(service)?,
