@@ -33,7 +33,8 @@ impl Engine {
         if !self.roster.seats().map(|seat| self.roster.id(seat)).eq(admitted) {
             return Some("the roster is not that of the certificates".into());
         }
-        if self.verdicts.len() != self.roster.len() || self.standing.len() != self.roster.len() {
+        let lengths = [self.verdicts.len(), self.standing.len(), self.incarnations.len()];
+        if lengths != [self.roster.len(); 3] {
             return Some("a vector by seat is not as long as the roster".into());
         }
         self.roster.seats().find_map(|seat| {
@@ -45,6 +46,10 @@ impl Engine {
             };
             if self.standing[seat.index()] != standing {
                 return Some(format!("{id} stands as {:?}, its page says {standing:?}", self.standing[seat.index()]));
+            }
+            let incarnation = self.member(id).map(|member| member.incarnation);
+            if self.incarnations[seat.index()] != incarnation {
+                return Some(format!("{id}: kept {:?}, its page says {incarnation:?}", self.incarnations[seat.index()]));
             }
             let key = crate::page::Key { owner: Owner::Node(id), table: Table::WATCH, slot: Slot::page(0) };
             let rows = self.replica.page(&key).map(Page::watch_rows).unwrap_or_default().iter();

@@ -148,6 +148,9 @@ impl Engine {
         if node != self.id {
             let gone = self.replica.purge(node);
             self.changed.extend(gone);
+            if let Some(seat) = self.roster.seat(&node) {
+                self.incarnations[seat.index()] = None; // The roster without it is due.
+            }
         }
     }
 

@@ -158,6 +158,8 @@ pub struct Engine {
     /// An admission or a revocation came since the roster was made.
     roster_due: bool,
     standing: Vec<Standing>,
+    /// Of the member pages held, by seat: looked at for everyone watched, several times a second.
+    incarnations: Vec<Option<u64>>,
     accusations: Accusations,
     verdicts: Vec<Verdict>,
     cut_off: bool,
@@ -207,6 +209,7 @@ impl Engine {
             seat: None,
             roster_due: true,
             standing: Vec::new(),
+            incarnations: Vec::new(),
             accusations: Accusations::new(),
             verdicts: Vec::new(),
             cut_off: false,

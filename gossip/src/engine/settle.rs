@@ -34,7 +34,7 @@ pub(super) struct Around {
     /// Whom I should be linked to.
     pub(super) neighbours: BTreeSet<NodeId>,
     /// Whom I watch: my live successors and the dead between.
-    pub(super) watched: Vec<NodeId>,
+    pub(super) watched: Vec<(Seat, NodeId)>,
     /// Who watches me, and is sent a beat more often.
     pub(super) watchers: BTreeSet<NodeId>,
 }
@@ -43,14 +43,19 @@ pub(super) struct Around {
 pub(crate) struct Beginning {
     roster: Arc<Roster>,
     standing: Vec<Standing>,
+    incarnations: Vec<Option<u64>>,
     verdicts: Vec<Verdict>,
 }
 
 impl Engine {
     /// For those that begin with the same replica as this one did.
     pub(crate) fn beginning(&self) -> Beginning {
-        let (roster, standing, verdicts) = (self.roster.clone(), self.standing.clone(), self.verdicts.clone());
-        Beginning { roster, standing, verdicts }
+        Beginning {
+            roster: self.roster.clone(),
+            standing: self.standing.clone(),
+            incarnations: self.incarnations.clone(),
+            verdicts: self.verdicts.clone(),
+        }
     }
 
     /// Takes what another engine found in the same replica.
@@ -59,6 +64,7 @@ impl Engine {
         self.roster = beginning.roster.clone();
         self.seat = self.roster.seat(&self.id);
         self.standing.clone_from(&beginning.standing);
+        self.incarnations.clone_from(&beginning.incarnations);
         self.verdicts.clone_from(&beginning.verdicts);
         self.find_my_place();
     }
@@ -102,6 +108,7 @@ impl Engine {
             Some(member) if member.left => Standing::Left,
             Some(_) => Standing::Present,
         };
+        self.incarnations[seat.index()] = member.map(|member| member.incarnation);
         self.unsettled = true;
     }
 
@@ -134,6 +141,7 @@ impl Engine {
         let old_ids: Vec<NodeId> = old.seats().map(|seat| old.id(seat)).collect();
         self.spread.renumber(&from, |at| self.roster.seat(old_ids.get(at)?));
         self.standing = vec![Standing::Absent; self.roster.len()];
+        self.incarnations = vec![None; self.roster.len()];
         self.verdicts = from[..self.roster.len()]
             .iter()
             .map(|at| at.and_then(|at| self.verdicts.get(at)).copied().unwrap_or(Verdict::Absent))
@@ -162,10 +170,11 @@ impl Engine {
             .around
             .watched
             .iter()
-            .filter_map(|other| {
-                let member = self.member(*other).filter(|member| !member.left)?;
+            .filter(|(seat, _)| self.standing[seat.index()] == Standing::Present)
+            .filter_map(|(seat, other)| {
+                let incarnation = self.incarnations[seat.index()]?;
                 let rtt = self.links.get(other).and_then(Link::rtt).unwrap_or_default();
-                Some((*other, (member.incarnation, rtt)))
+                Some((*other, (incarnation, rtt)))
             })
             .collect();
         let before = self.watch.hearing();
@@ -208,7 +217,7 @@ impl Engine {
             self.refutals.due = false;
             return;
         };
-        let incarnation = |seat: Seat| Some(self.member(self.roster.id(seat))?.incarnation);
+        let incarnation = |seat: Seat| self.incarnations.get(seat.index()).copied().flatten();
         let Judgement { verdicts, cut_off, refute } =
             verdict::judge(&self.roster, &self.standing, incarnation, &self.accusations, me, self.watch.hearing());
         if cut_off != self.cut_off {
@@ -245,7 +254,7 @@ impl Engine {
         let id = |seat: Seat| self.roster.id(seat);
         self.around = Around {
             neighbours: self.roster.neighbours(me, live).into_iter().map(id).collect(),
-            watched: self.roster.watched_by(me, live).into_iter().map(id).collect(),
+            watched: self.roster.watched_by(me, live).into_iter().map(|seat| (seat, id(seat))).collect(),
             watchers: self.roster.watchers(me, live).into_iter().map(id).collect(),
         };
         self.mark_watchers();
