@@ -2,9 +2,9 @@
 //! faults. See README.md of this crate for how to run one and how to add one.
 //!
 //! ```text
-//! scenario --> bed (hosts, daemons, clients) --> lab (runs, namespaces, processes)
-//!     |                    |                        ^
-//!     +--> report          +--> wan ---------------+--> sys (all unsafe code)
+//! storm, scenario --> bed (hosts, daemons, clients) --> lab (runs, namespaces, processes)
+//!     |                          |                        ^
+//!     +--> report                +--> wan ---------------+--> sys (all unsafe code)
 //! ```
 
 pub mod bed;
@@ -12,5 +12,6 @@ pub mod lab;
 pub mod machine;
 pub mod report;
 pub mod scenario;
+pub mod storm;
 pub mod sys;
 pub mod wan;

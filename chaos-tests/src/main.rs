@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use nigh_chaos::machine::{self, Need};
 use nigh_chaos::report;
 use nigh_chaos::scenario::{self, End, Options, Pick, Scenario};
+use nigh_chaos::storm;
 use nigh_chaos::wan::session;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,27 @@ enum Command {
         #[arg(long)]
         hold: bool,
     },
+    /// A mixed storm of one seed, small enough for every day (three minutes).
+    Quick(Storm),
+    /// Every storm once, with the seed given (about forty minutes); at the end a line for each.
+    Full(Storm),
+    /// Mixed storms, one seed after the other, for so many hours.
+    Soak {
+        #[command(flatten)]
+        storm: Storm,
+        /// How long.
+        #[arg(long)]
+        hours: f64,
+    },
+    /// One storm by its name (`chaos storms` lists them).
+    One {
+        /// Its name.
+        scenario: String,
+        #[command(flatten)]
+        storm: Storm,
+    },
+    /// Lists the storms, and what each run of one proves.
+    Storms,
     /// Connects existing network namespaces by a WAN; reads changes on stdin (see `chaos wan --help`).
     ///
     /// SPEC has lines `host NAME NAMESPACE ADDRESS/LEN`, `default LINK`, `pair FROM TO LINK` and `both A B LINK`, where
@@ -75,6 +97,27 @@ enum Command {
 }
 
 #[derive(Args)]
+struct Storm {
+    #[command(flatten)]
+    run: Run,
+    /// Points of presence: a node, an ISP's resolver and clients each.
+    #[arg(long, default_value_t = 6)]
+    pops: usize,
+    /// Web servers.
+    #[arg(long, default_value_t = 4)]
+    origins: usize,
+    /// Places: a file of lines `name,latitude,longitude`, instead of a generated globe.
+    #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
+    places: Option<PathBuf>,
+    /// Distances: a square of comma-separated round trips in milliseconds, instead of a generated globe.
+    #[arg(long, value_name = "FILE")]
+    matrix: Option<PathBuf>,
+    /// Write what came out, for machines, to this file (of several runs, the last).
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
 struct Run {
     /// Leave configurations and logs.
     #[arg(long)]
@@ -122,6 +165,20 @@ fn perform(cli: Cli) -> Result<ExitCode> {
             scenario::judges::check(&pick)?;
             play(&scenario::judges::SCENARIO, run, pick, false)
         }
+        Some(Command::Quick(given)) => storms(&["mixed"], &given, given.run.seed),
+        Some(Command::Full(given)) => {
+            let all: Vec<&str> = storm::plan::SCENARIOS.iter().map(|profile| profile.name).collect();
+            storms(&all, &given, given.run.seed)
+        }
+        Some(Command::One { scenario, storm }) => storms(&[&scenario], &storm, storm.run.seed),
+        Some(Command::Soak { storm, hours }) => soak(&storm, hours),
+        Some(Command::Storms) => {
+            let about = storm::plan::SCENARIOS.iter().map(|profile| (profile.name, profile.about.to_owned()));
+            for (name, text) in about.chain(storm::claims()) {
+                report::line(&format!("{name:10} {text}"));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Wan { spec, seed }) => session::run(&spec, seed).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor { nigh }) => doctor(nigh),
         None => Ok(ExitCode::SUCCESS),
@@ -145,6 +202,55 @@ fn play(scenario: &Scenario, run: Run, pick: Pick, json: bool) -> Result<ExitCod
         }
         End::Skipped => ExitCode::SUCCESS,
     })
+}
+
+/// Plays these storms with one seed; tells of each in a line when there are several.
+fn storms(names: &[&str], given: &Storm, seed: u64) -> Result<ExitCode> {
+    let mut rows = vec![vec!["storm".to_owned(), "seed".to_owned(), "outcome".to_owned()]];
+    let mut all = true;
+    for name in names {
+        let profile = storm::plan::Profile::named(name)?;
+        let end = play_storm(&profile, given, seed)?;
+        all &= end == End::Passed || end == End::Skipped && !machine::skipping_fails();
+        rows.push(vec![(*name).to_owned(), seed.to_string(), format!("{end:?}").to_lowercase()]);
+        if nigh_chaos::sys::interrupted() {
+            break;
+        }
+    }
+    if names.len() > 1 {
+        report::line(&report::table(&rows));
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn soak(given: &Storm, hours: f64) -> Result<ExitCode> {
+    let begun = std::time::Instant::now();
+    let mut seed = given.run.seed;
+    while begun.elapsed().as_secs_f64() < hours * 3600.0 && !nigh_chaos::sys::interrupted() {
+        let code = storms(&["mixed"], given, seed)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+        seed = seed.wrapping_add(1);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn play_storm(profile: &storm::plan::Profile, given: &Storm, seed: u64) -> Result<End> {
+    let source = match (&given.places, &given.matrix) {
+        (Some(places), _) => storm::Source::List(places.clone()),
+        (None, Some(matrix)) => storm::Source::Matrix(matrix.clone()),
+        (None, None) => storm::Source::Globe,
+    };
+    let run = given.run.clone();
+    let options = Options { keep: run.keep, seed, nigh: nigh(run.nigh)?, pick: Pick::default(), json: false };
+    let parts = storm::Given { pops: given.pops, origins: given.origins, source, json: given.json.clone() };
+    if run.list {
+        let plan = storm::plan::Plan::draw(profile, seed, given.pops, given.origins)?;
+        report::line(&plan.text());
+        return Ok(End::Passed);
+    }
+    storm::run(profile, &parts, &options)
 }
 
 fn nigh(given: Option<PathBuf>) -> Result<PathBuf> {

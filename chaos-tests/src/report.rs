@@ -90,6 +90,13 @@ impl Report {
         (passed, self.verdicts.len() - passed + unreached)
     }
 
+    /// Every check that was made: key, whether it passed, what was seen.
+    pub fn checks(&self) -> Vec<(String, bool, String)> {
+        let verdict =
+            |(key, verdict): (&&'static str, &Verdict)| ((*key).to_owned(), verdict.passed, verdict.detail.clone());
+        self.verdicts.iter().map(verdict).collect()
+    }
+
     /// The list of checks and the last line.
     pub fn summary(&self) -> String {
         let mut text = String::from("Checks\n");

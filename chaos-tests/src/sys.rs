@@ -101,13 +101,29 @@ pub fn tie_to_parent(command: &mut Command, namespace: Option<File>) {
     }
 }
 
-/// Asks a child of ours to stop (SIGTERM).
+/// What a child can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To end (SIGTERM).
+    End,
+    /// To stand still (SIGSTOP).
+    Halt,
+    /// To go on (SIGCONT).
+    Resume,
+}
+
+/// Tells a child of ours something.
 ///
 /// A child that has ended but was not waited for still owns its pid, so this can never reach a stranger.
-pub fn terminate(child: &std::process::Child) -> io::Result<()> {
+pub fn tell(child: &std::process::Child, signal: Signal) -> io::Result<()> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    let signal = match signal {
+        Signal::End => libc::SIGTERM,
+        Signal::Halt => libc::SIGSTOP,
+        Signal::Resume => libc::SIGCONT,
+    };
     // SAFETY: kill reads no memory.
-    check(unsafe { libc::kill(pid, libc::SIGTERM) })
+    check(unsafe { libc::kill(pid, signal) })
 }
 
 /// Whether this process runs as root.

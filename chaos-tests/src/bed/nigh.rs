@@ -6,6 +6,7 @@ use super::nigh_json::{Peer, Row, Service, Status};
 use super::{Bed, write};
 use crate::lab::Daemon;
 use crate::lab::process::{self, Said};
+use crate::sys::Signal;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -103,14 +104,30 @@ impl Operator {
 
     /// Writes a node's configuration, admits the node and starts it.
     pub fn start_node(&self, bed: &Bed, settings: Settings) -> Result<Node> {
-        let directory = bed.run().host_directory(&settings.name)?;
-        let configuration = directory.join("nigh.toml");
-        let socket = directory.join("nigh.sock");
-        write(&configuration, &text(&settings, &self.mesh, &directory, &socket))?;
-        self.admit(&configuration, &directory.join("state"), &settings)?;
-        let mut node = Node { program: self.program.clone(), configuration, socket, settings, daemon: None };
+        let mut node = self.node(bed, settings)?;
+        self.admit(&node.configuration, &node.state, &node.settings)?;
         node.start(bed)?;
         Ok(node)
+    }
+
+    /// The same with a key that nobody admits.
+    pub fn start_stranger(&self, bed: &Bed, settings: Settings) -> Result<Node> {
+        let mut node = self.node(bed, settings)?;
+        node.start(bed)?;
+        Ok(node)
+    }
+
+    fn node(&self, bed: &Bed, settings: Settings) -> Result<Node> {
+        let directory = bed.run().host_directory(&settings.name)?;
+        let (configuration, socket) = (directory.join("nigh.toml"), directory.join("nigh.sock"));
+        write(&configuration, &text(&settings, &self.mesh, &directory, &socket))?;
+        let state = directory.join("state");
+        Ok(Node { program: self.program.clone(), configuration, state, socket, settings, daemon: None })
+    }
+
+    /// The file with the operator's secret.
+    pub fn key(&self) -> &Path {
+        &self.key
     }
 }
 
@@ -119,6 +136,7 @@ impl Operator {
 pub struct Node {
     program: PathBuf,
     configuration: PathBuf,
+    state: PathBuf,
     socket: PathBuf,
     settings: Settings,
     daemon: Option<Daemon>,
@@ -133,6 +151,24 @@ impl Node {
     /// Its admin socket. Unix sockets are files: they are reached from every network namespace.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The folder of its keys and of what it remembers.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Its process, if it was started.
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Daemon::pid)
+    }
+
+    /// Tells its process something.
+    pub fn tell(&self, signal: Signal) -> Result<()> {
+        match &self.daemon {
+            Some(daemon) => daemon.tell(signal),
+            None => bail!("{} was never started", self.settings.name),
+        }
     }
 
     /// Its log.
@@ -172,6 +208,11 @@ impl Node {
     pub fn resident_kib(&self) -> Option<u64> {
         let pid = self.daemon.as_ref()?.pid();
         resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    }
+
+    /// The CPU time that its process has used.
+    pub fn cpu(&self) -> Option<Duration> {
+        cpu(&fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?)
     }
 
     /// An error with the end of its log if it has ended.
@@ -218,6 +259,14 @@ impl Node {
 /// The line `VmRSS:    1234 kB` of /proc/PID/status.
 fn resident(status: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Fields 14 and 15 of /proc/PID/stat, user and system, in ticks of 10 ms (USER_HZ is 100 wherever Linux tells it to
+/// programs).
+fn cpu(stat: &str) -> Option<Duration> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }
 
 fn succeed(command: Command) -> Result<Said> {
@@ -283,7 +332,14 @@ level = "info"
 
 #[cfg(test)]
 mod tests {
-    use super::{mesh_id, resident};
+    use super::{cpu, mesh_id, resident};
+
+    #[test]
+    fn cpu_time_is_found_behind_any_program_name() {
+        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 98765 1 2 3";
+        assert_eq!(cpu(stat), Some(std::time::Duration::from_secs(2)));
+        assert_eq!(cpu("42 (short) S 1"), None);
+    }
 
     #[test]
     fn the_mesh_id_is_found_in_what_init_says() {

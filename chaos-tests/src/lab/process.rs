@@ -2,7 +2,7 @@
 
 use super::netns::{self, Namespace};
 use super::wait::{Look, until};
-use crate::sys;
+use crate::sys::{self, Signal};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -82,9 +82,14 @@ impl Daemon {
         Ok(())
     }
 
+    /// Tells it something.
+    pub fn tell(&self, signal: Signal) -> Result<()> {
+        sys::tell(&self.child, signal).with_context(|| format!("telling {} to {signal:?}", self.name))
+    }
+
     /// Asks it to end (SIGTERM) and waits for that.
     pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
-        sys::terminate(&self.child).with_context(|| format!("stopping {}", self.name))?;
+        self.tell(Signal::End)?;
         let name = self.name.clone();
         until(&format!("{name} ends after SIGTERM"), patience, || {
             Ok(match self.child.try_wait()? {

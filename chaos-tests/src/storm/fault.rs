@@ -1,0 +1,245 @@
+//! What can go wrong, as data: what it is called, what it touches, how it is drawn.
+//!
+//! A fault lasts from its blow to its heal. What of it a client may feel is the business of [`super::oracle`]; how it is
+//! done to real processes that of [`super::world`]. Nodes and origins are numbers in the [`super::geography::Geography`].
+
+use rand::seq::{IteratorRandom, SliceRandom};
+use rand::{Rng, RngExt};
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// Parts of a million in a percent.
+const PERCENT: u32 = 10_000;
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+pub enum Fault {
+    /// SIGKILL; healed by a start with the state that was left.
+    Kill {
+        /// The nodes.
+        nodes: Vec<usize>,
+    },
+    /// SIGSTOP; healed by SIGCONT.
+    Stop {
+        /// The nodes.
+        nodes: Vec<usize>,
+    },
+    /// Killed and started again at once, one after the other, with a pause between.
+    Restart {
+        /// The nodes, in order.
+        nodes: Vec<usize>,
+    },
+    /// These points of presence (nodes and ISPs) and all others do not reach each other's nodes.
+    Partition {
+        /// One side.
+        nodes: Vec<usize>,
+    },
+    /// What these nodes send to other nodes and to other ISPs is lost; what they are sent arrives.
+    OneWay {
+        /// The nodes that are not heard.
+        nodes: Vec<usize>,
+    },
+    /// Packets to and from these nodes are lost by chance.
+    Loss {
+        /// The nodes.
+        nodes: Vec<usize>,
+        /// Of a hundred packets.
+        percent: u32,
+    },
+    /// Packets to and from these nodes take so much longer each way, and vary by a fifth of it.
+    Delay {
+        /// The nodes.
+        nodes: Vec<usize>,
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// The origin's process is killed: connections are refused.
+    OriginDown {
+        /// The origins.
+        origins: Vec<usize>,
+    },
+    /// The origin's process is stopped: connections are taken, nothing is answered.
+    OriginHangs {
+        /// The origins.
+        origins: Vec<usize>,
+    },
+    /// DNS-A is killed.
+    DnsADown,
+    /// Killed, its replica and its peers are lost (the keys are kept), started again at once.
+    DiskWiped {
+        /// The node.
+        node: usize,
+    },
+    /// Killed, its replica is what it was when the run began, started again at once.
+    DiskRolledBack {
+        /// The node.
+        node: usize,
+    },
+    /// Killed, the middle of its replica is noise, started again at once.
+    DiskCorrupt {
+        /// The node.
+        node: usize,
+    },
+    /// Packets of nonsense at the node's DNS port and mesh port, from a host that nobody knows.
+    Flood {
+        /// The node.
+        node: usize,
+    },
+    /// A process with a key that nobody admitted wants to join.
+    Stranger,
+}
+
+/// The kinds, by which scenarios ask for them.
+pub const KINDS: [&str; 17] = [
+    "kill",
+    "kill-some",
+    "kill-half",
+    "stop",
+    "restart",
+    "partition",
+    "island",
+    "one-way",
+    "loss",
+    "delay",
+    "origin-down",
+    "origin-hangs",
+    "dns-a-down",
+    "disk-wiped",
+    "disk-rolled-back",
+    "disk-corrupt",
+    "flood",
+];
+
+impl Fault {
+    /// Draws a fault of a kind in a world of so many nodes and origins. Nothing: there is no such kind.
+    pub fn draw(kind: &str, nodes: usize, origins: usize, random: &mut impl Rng) -> Option<Self> {
+        let some = |most: usize, random: &mut dyn rand::Rng| {
+            let mut all: Vec<usize> = (0..nodes).collect();
+            all.shuffle(random);
+            all.truncate(most.max(1));
+            all.sort_unstable();
+            all
+        };
+        let one = |random: &mut dyn rand::Rng| (0..nodes).choose(random).unwrap_or_default();
+        // At least one origin is left, or nothing could be answered rightly.
+        let origin = |random: &mut dyn rand::Rng| vec![(0..origins).choose(random).unwrap_or_default()];
+        Some(match kind {
+            "kill" => Self::Kill { nodes: some(1, random) },
+            "kill-some" => Self::Kill { nodes: some(nodes / 3, random) },
+            "kill-half" => Self::Kill { nodes: some(nodes / 2, random) },
+            "stop" => Self::Stop { nodes: some(1, random) },
+            "restart" => {
+                let mut order = some(nodes, random);
+                order.shuffle(random);
+                Self::Restart { nodes: order }
+            }
+            "partition" => Self::Partition { nodes: some(nodes / 2, random) },
+            "island" => Self::Partition { nodes: some(1, random) },
+            "one-way" => Self::OneWay { nodes: some(1, random) },
+            "loss" => Self::Loss { nodes: some(nodes / 2, random), percent: random.random_range(5..=20) },
+            "delay" => Self::Delay { nodes: some(nodes / 2, random), ms: random.random_range(20..=150) },
+            "origin-down" => Self::OriginDown { origins: origin(random) },
+            "origin-hangs" => Self::OriginHangs { origins: origin(random) },
+            "dns-a-down" => Self::DnsADown,
+            "disk-wiped" => Self::DiskWiped { node: one(random) },
+            "disk-rolled-back" => Self::DiskRolledBack { node: one(random) },
+            "disk-corrupt" => Self::DiskCorrupt { node: one(random) },
+            "flood" => Self::Flood { node: one(random) },
+            "stranger" => Self::Stranger,
+            _ => return None,
+        })
+    }
+
+    /// The nodes that a resolver may find silent, or hear badly, because of it.
+    pub fn nodes(&self) -> &[usize] {
+        match self {
+            Self::Kill { nodes }
+            | Self::Stop { nodes }
+            | Self::Restart { nodes }
+            | Self::Partition { nodes }
+            | Self::OneWay { nodes }
+            | Self::Loss { nodes, .. }
+            | Self::Delay { nodes, .. } => nodes,
+            Self::DiskWiped { node }
+            | Self::DiskRolledBack { node }
+            | Self::DiskCorrupt { node }
+            | Self::Flood { node } => std::slice::from_ref(node),
+            Self::OriginDown { .. } | Self::OriginHangs { .. } | Self::DnsADown | Self::Stranger => &[],
+        }
+    }
+
+    /// The origins that it takes away.
+    pub fn origins(&self) -> &[usize] {
+        match self {
+            Self::OriginDown { origins } | Self::OriginHangs { origins } => origins,
+            _ => &[],
+        }
+    }
+
+    /// Whether it is over with its blow, and only its consequences have to heal.
+    pub fn is_a_moment(&self) -> bool {
+        matches!(self, Self::DiskWiped { .. } | Self::DiskRolledBack { .. } | Self::DiskCorrupt { .. })
+    }
+
+    /// Loss in parts of a million.
+    pub fn loss_ppm(&self) -> u32 {
+        if let Self::Loss { percent, .. } = self { percent * PERCENT } else { 0 }
+    }
+
+    /// What it adds to a way.
+    pub fn delay(&self) -> Duration {
+        if let Self::Delay { ms, .. } = self { Duration::from_millis(*ms) } else { Duration::ZERO }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes =
+            |nodes: &[usize]| nodes.iter().map(|node| format!("n{:02}", node + 1)).collect::<Vec<_>>().join(" ");
+        let origins = |origins: &[usize]| {
+            origins.iter().map(|origin| format!("o{:02}", origin + 1)).collect::<Vec<_>>().join(" ")
+        };
+        match self {
+            Self::Kill { nodes: all } => write!(f, "kill -9 {}", nodes(all)),
+            Self::Stop { nodes: all } => write!(f, "SIGSTOP {}", nodes(all)),
+            Self::Restart { nodes: all } => write!(f, "restart, one by one, {}", nodes(all)),
+            Self::Partition { nodes: all } => write!(f, "cut off from the others: {}", nodes(all)),
+            Self::OneWay { nodes: all } => write!(f, "heard by nobody: {}", nodes(all)),
+            Self::Loss { nodes: all, percent } => write!(f, "{percent} % loss at {}", nodes(all)),
+            Self::Delay { nodes: all, ms } => write!(f, "{ms} ms more each way at {}", nodes(all)),
+            Self::OriginDown { origins: all } => write!(f, "origin down: {}", origins(all)),
+            Self::OriginHangs { origins: all } => write!(f, "origin hangs: {}", origins(all)),
+            Self::DnsADown => f.write_str("DNS-A down"),
+            Self::DiskWiped { node } => write!(f, "disk lost at {}", nodes(&[*node])),
+            Self::DiskRolledBack { node } => write!(f, "disk rolled back at {}", nodes(&[*node])),
+            Self::DiskCorrupt { node } => write!(f, "disk corrupted at {}", nodes(&[*node])),
+            Self::Flood { node } => write!(f, "flood at {}", nodes(&[*node])),
+            Self::Stranger => f.write_str("a stranger knocks"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{Fault, KINDS};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn every_kind_can_be_drawn_and_leaves_a_majority_something_to_do() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for kind in KINDS.iter().chain(&["stranger"]) {
+            for _ in 0..50 {
+                let fault = Fault::draw(kind, 7, 3, &mut random).unwrap();
+                assert!(fault.nodes().iter().all(|node| *node < 7), "{fault}");
+                assert!(fault.origins().iter().all(|origin| *origin < 3) && fault.origins().len() < 3, "{fault}");
+                assert!(matches!(fault, Fault::Restart { .. }) || fault.nodes().len() <= 3, "{fault}");
+                assert!(!fault.to_string().is_empty());
+            }
+        }
+        assert_eq!(Fault::draw("plague", 7, 3, &mut random), None);
+    }
+}

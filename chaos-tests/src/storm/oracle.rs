@@ -1,0 +1,158 @@
+//! What a client may get: the truth beside every lookup, from the history alone.
+//!
+//! | got | judged |
+//! |---|---|
+//! | addresses, each of an origin that was up at some time since [`STALE`] before the question | good |
+//! | an address of an origin that was away all that time, or of none | wrong |
+//! | no address, though a server of the resolver's cut could be heard | wrong |
+//! | no address within [`AFTERMATH`] of a time at which no server of the cut could be heard | excused, and counted |
+//!
+//! While nothing is wrong the answer must also be the nearest: that is asked of the quiet phase, where nothing is left to
+//! excuse ([`nearest`]).
+
+use super::geography::Geography;
+use super::history::History;
+use serde::Serialize;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long an origin that died may still be answered: probes that fail (`fall` x interval + timeout), the news, the TTL
+/// of the service, and the resolver's way.
+pub const STALE: Duration = Duration::from_secs(7);
+/// How long a resolver may be without answers after all servers of its cut fell silent at once: the verdict (2 s), the
+/// TTL of the CNAME that sends it there (60 s), and the time for which resolvers avoid servers that they found silent.
+pub const AFTERMATH: Duration = Duration::from_secs(92);
+/// Two origins are equally near if their distances differ by less: the filter's noise on a machine that does all this.
+const TIE: Duration = Duration::from_millis(4);
+/// Or by this part of the nearer one.
+const TIE_PART: f64 = 0.1;
+
+/// A lookup of a client, to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// At which point of presence.
+    pub pop: usize,
+    /// When it was begun, from the start of the run.
+    pub begun: Duration,
+    /// When it ended.
+    pub ended: Duration,
+    /// The addresses, or why there was none.
+    pub got: Result<Vec<IpAddr>, String>,
+}
+
+/// What is thought of a lookup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", content = "why", rename_all = "lowercase")]
+pub enum Judged {
+    /// As it should be.
+    Good,
+    /// It failed, as it may.
+    Excused(String),
+    /// It may not be so.
+    Wrong(String),
+}
+
+/// Judges a lookup.
+pub fn judge(asked: &Asked, history: &History, world: &Geography) -> Judged {
+    let addresses = match &asked.got {
+        Ok(addresses) => addresses,
+        Err(why) => {
+            let since = asked.begun.saturating_sub(AFTERMATH);
+            return match history.cut_was_silent(asked.pop, since, asked.ended) {
+                Some(at) => Judged::Excused(format!("{why}; its cut was silent at {:.0} s", at.as_secs_f64())),
+                None => Judged::Wrong(format!("{why}, though a server of its cut could be heard")),
+            };
+        }
+    };
+    for address in addresses {
+        let Some(origin) = world.origins.iter().position(|origin| IpAddr::from(origin.address) == *address) else {
+            return Judged::Wrong(format!("{address} is no origin"));
+        };
+        let since = asked.begun.saturating_sub(STALE);
+        if history.away_throughout(origin, since, asked.ended) {
+            return Judged::Wrong(format!(
+                "{} was away since {:.0} s before the question",
+                world.origins.get(origin).map_or("it", |origin| origin.id.as_str()),
+                (asked.begun.saturating_sub(since)).as_secs_f64()
+            ));
+        }
+    }
+    Judged::Good
+}
+
+/// Whether the first address is of the origin that is nearest to the point of presence, or as near. Otherwise why not.
+pub fn nearest(asked: &Asked, world: &Geography) -> Result<(), String> {
+    let pop = world.pops.get(asked.pop).ok_or("no such point of presence")?;
+    let address = asked.got.as_ref()?.first().ok_or("no address")?;
+    let order = world.by_distance(pop);
+    let best = order.first().map(|(distance, _)| *distance).unwrap_or_default();
+    let Some((distance, origin)) = order.into_iter().find(|(_, origin)| IpAddr::from(origin.address) == *address)
+    else {
+        return Err(format!("{address} is no origin"));
+    };
+    if distance.saturating_sub(best) <= TIE.max(best.mul_f64(TIE_PART)) {
+        return Ok(());
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    Err(format!("{} got {} at {:.1} ms, where the nearest is at {:.1} ms", pop.isp, origin.id, ms(distance), ms(best)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{AFTERMATH, Asked, Judged, STALE, judge, nearest};
+    use crate::storm::fault::Fault;
+    use crate::storm::geography::{Distances, Geography};
+    use crate::storm::history::{History, Spell};
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    fn world() -> Geography {
+        // Five sites on a line, 20 ms apart.
+        let row = |a: i32| (0..5).map(|b| ((a - b).abs() * 20).to_string()).collect::<Vec<_>>().join(",");
+        let matrix = (0..5).map(row).collect::<Vec<_>>().join("\n");
+        Geography::draw(Distances::of_matrix(&matrix).unwrap(), 2, 3, 1).unwrap()
+    }
+
+    fn asked(at: u64, got: Result<Vec<IpAddr>, String>) -> Asked {
+        Asked { pop: 0, begun: Duration::from_secs(at), ended: Duration::from_secs(at), got }
+    }
+
+    fn history(fault: Fault) -> History {
+        History::of(vec![Spell { fault, from: Duration::from_secs(100), until: Duration::from_secs(200) }])
+    }
+
+    #[test]
+    fn an_origin_that_has_been_away_may_not_be_answered() {
+        let world = world();
+        let history = history(Fault::OriginDown { origins: vec![1] });
+        let address = IpAddr::from(world.origins[1].address);
+        let just = 100 + STALE.as_secs();
+        assert_eq!(judge(&asked(just - 1, Ok(vec![address])), &history, &world), Judged::Good);
+        assert!(matches!(judge(&asked(just, Ok(vec![address])), &history, &world), Judged::Wrong(_)));
+        assert_eq!(judge(&asked(201, Ok(vec![address])), &history, &world), Judged::Good);
+        let stranger = "192.0.2.1".parse().unwrap();
+        assert!(matches!(judge(&asked(1, Ok(vec![stranger])), &history, &world), Judged::Wrong(_)));
+    }
+
+    #[test]
+    fn a_failure_is_excused_only_after_the_whole_cut_was_silent() {
+        let world = world();
+        let fail = |at| asked(at, Err("no answer".to_owned()));
+        let dead = history(Fault::Kill { nodes: vec![0] });
+        assert!(matches!(judge(&fail(99), &dead, &world), Judged::Wrong(_)));
+        assert!(matches!(judge(&fail(101), &dead, &world), Judged::Excused(_)));
+        assert!(matches!(judge(&fail(201 + AFTERMATH.as_secs()), &dead, &world), Judged::Wrong(_)));
+        let other = history(Fault::Kill { nodes: vec![1] });
+        assert!(matches!(judge(&fail(101), &other, &world), Judged::Wrong(_)));
+    }
+
+    #[test]
+    fn the_nearest_is_the_nearest_or_as_near() {
+        let world = world();
+        let order = world.by_distance(&world.pops[0]);
+        let at = |place: usize| asked(1, Ok(vec![order[place].1.address.into()]));
+        assert_eq!(nearest(&at(0), &world), Ok(()));
+        assert!(nearest(&at(2), &world).is_err());
+    }
+}

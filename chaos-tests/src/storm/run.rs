@@ -1,0 +1,543 @@
+//! The phases of a run: build, steady, faults, settle, quiet, judge.
+//!
+//! **Invariant:** the plan is printed before anything is started, and a run that fails prints the line that repeats it.
+
+use super::fault::Fault;
+use super::geography::{Distances, Geography};
+use super::history::{History, Spell};
+use super::invariant::{Findings, bounds::Bounds, exits::Exits, logs, wire::Wire};
+use super::oracle::{self, Asked, Judged};
+use super::outcome::{Death, Outcome, Use};
+use super::plan::{Plan, Profile};
+use super::timeline::Timeline;
+use super::world::World;
+use crate::bed::pulse::Beat;
+use crate::bed::resolver::Resolver;
+use crate::bed::{bind::Bind, kresd::Kresd, pdns::Pdns, unbound::Unbound, wire};
+use crate::lab::Run;
+use crate::machine;
+use crate::report::Report;
+use crate::scenario::{End, Options};
+use crate::sys;
+use anyhow::{Context, Result, bail};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Before the first fault: clients and resolvers are warm.
+const STEADY: Duration = Duration::from_secs(5);
+/// After all has settled: what resolvers hold from before is gone (the CNAME's 60 s) for those that were sent elsewhere.
+const QUIET: Duration = Duration::from_secs(6);
+/// Between two looks at the world.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Between two lines of the timeline.
+const LINE_EVERY: Duration = Duration::from_secs(4);
+/// A death must be known to all that can hear of it within this: 1.5 s on a quiet machine, half a second for the looks,
+/// and a second for a machine that does all this.
+const KNOWN_WITHIN: f64 = 3.0;
+/// Sites of a generated globe.
+const SITES: usize = 60;
+
+/// Where the distances come from.
+#[derive(Clone, Debug, Default)]
+pub enum Source {
+    /// Generated from the seed.
+    #[default]
+    Globe,
+    /// A list of `name,latitude,longitude`.
+    List(PathBuf),
+    /// A square of round trips in milliseconds.
+    Matrix(PathBuf),
+}
+
+/// What a run is given besides its scenario.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Points of presence.
+    pub pops: usize,
+    /// Origins.
+    pub origins: usize,
+    /// Distances.
+    pub source: Source,
+    /// Where the outcome is written.
+    pub json: Option<PathBuf>,
+}
+
+const ANSWERS: &str = "answers";
+const NEAREST: &str = "nearest";
+const DEATHS: &str = "deaths";
+const CONVERGED: &str = "converged";
+const WIRE: &str = "wire";
+const BOUNDS: &str = "bounds";
+const EXITS: &str = "exits";
+const LOGS: &str = "logs";
+const STRANGER: &str = "stranger";
+
+/// What a run proves.
+pub fn claims() -> Vec<(&'static str, String)> {
+    [
+        (ANSWERS, "every lookup got an origin that was up, or failed after all servers of its cut fell silent"),
+        (DEATHS, "every death was known to all that could hear of it in time"),
+        (CONVERGED, "when all is healed, all nodes agree on everything"),
+        (NEAREST, "and every ISP gets the nearest origin"),
+        (WIRE, "no resolver saw a lame or lateral referral, or a code that is held against a server"),
+        (BOUNDS, "memory and open files of every node are bounded"),
+        (EXITS, "no node ended unasked"),
+        (LOGS, "nothing panicked, no secret is in a log"),
+        (STRANGER, "nobody is a member whom the operator did not admit"),
+    ]
+    .map(|(key, claim)| (key, claim.to_owned()))
+    .to_vec()
+}
+
+/// Draws the plan, prints it, plays it, judges it.
+pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
+    let say = crate::report::line;
+    let geography = geography(given, options.seed)?;
+    let plan = Plan::draw(profile, options.seed, given.pops, given.origins)?;
+    say(&plan.text());
+    let resolvers = installed();
+    let missing = machine::missing(&needs(options));
+    if !missing.is_empty() {
+        say(&format!("SKIPPED: nothing of the above was tested, for this machine lacks\n  {}", missing.join("\n  ")));
+        return Ok(End::Skipped);
+    }
+    sys::catch_signals().context("catching Ctrl-C")?;
+    let mut report = Report::new(claims(), say);
+    let mut storm = Storm {
+        start: Instant::now(),
+        history: History::of(Vec::new()),
+        outcome: Outcome::new(plan),
+        timeline: Timeline::new(given.pops),
+        judged: vec![0; given.pops],
+        answers: Findings::default(),
+        excused: 0,
+        wire: Wire::default(),
+        bounds: Bounds::default(),
+        exits: Exits::default(),
+        deaths: Vec::new(),
+    };
+    let begun = Run::begin(options.keep)?;
+    let directory = begun.directory().to_owned();
+    let played = World::build(begun, options, &report, geography, &resolvers)
+        .and_then(|mut world| storm.play(&mut world, &mut report).inspect_err(|_| say(&world.evidence())));
+    if let Err(error) = played {
+        report.check(ANSWERS, false, &format!("the run broke off: {error:#}"));
+    }
+    storm.outcome.checks = report.checks();
+    if let Some(path) = &given.json {
+        let text = serde_json::to_string_pretty(&storm.outcome).context("writing the outcome")?;
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        say(&format!("written to {}", path.display()));
+    }
+    say(&report.summary());
+    if options.keep {
+        say(&format!("configurations and logs are in {}", directory.display()));
+    }
+    if report.passed() {
+        return Ok(End::Passed);
+    }
+    say(&format!(
+        "Again: chaos one {} --seed {} --pops {} --origins {}",
+        profile.name, options.seed, given.pops, given.origins
+    ));
+    Ok(End::Failed)
+}
+
+fn geography(given: &Given, seed: u64) -> Result<Geography> {
+    let read = |path: &PathBuf| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+    let distances = match &given.source {
+        Source::Globe => Distances::generated(SITES, &mut ChaCha8Rng::seed_from_u64(seed)),
+        Source::List(path) => Distances::of_list(&read(path)?).with_context(|| path.display().to_string())?,
+        Source::Matrix(path) => Distances::of_matrix(&read(path)?).with_context(|| path.display().to_string())?,
+    };
+    Geography::draw(distances, given.pops, given.origins, seed)
+}
+
+fn needs(options: &Options) -> Vec<machine::Need> {
+    use machine::Need;
+    let nigh = Need::Nigh(options.nigh.clone());
+    vec![Need::Root, Need::Namespaces, Need::Tun, Need::Named, Need::Unbound, Need::Nginx, nigh]
+}
+
+/// The resolvers that ISPs run, in turn: those that are installed.
+fn installed() -> Vec<&'static dyn Resolver> {
+    let known: [(&'static dyn Resolver, &str); 4] =
+        [(&Unbound, "unbound"), (&Bind, "named"), (&Pdns, "pdns_recursor"), (&Kresd, "kresd")];
+    known.into_iter().filter(|(_, program)| machine::program(program).is_some()).map(|(resolver, _)| resolver).collect()
+}
+
+/// A death that not all know yet.
+struct Watched {
+    death: usize,
+    fault: usize,
+    at: Instant,
+    /// Who must still learn of it.
+    unaware: BTreeSet<usize>,
+}
+
+/// A run at work.
+struct Storm {
+    start: Instant,
+    history: History,
+    outcome: Outcome,
+    timeline: Timeline,
+    /// Lookups judged so far, by client.
+    judged: Vec<usize>,
+    answers: Findings,
+    excused: usize,
+    wire: Wire,
+    bounds: Bounds,
+    exits: Exits,
+    deaths: Vec<Watched>,
+}
+
+/// What is done at a time of the plan.
+enum Deed {
+    Strike(usize),
+    Heal(usize),
+    Bounce(usize),
+}
+
+impl Storm {
+    fn play(&mut self, world: &mut World, report: &mut Report) -> Result<()> {
+        self.start = Instant::now();
+        drop(world.bed.wan().listen());
+        world.start_clients()?;
+        report.say(&format!("clients ask at every ISP\n{}", self.timeline.head()));
+        self.look_until(STEADY, world, report)?;
+        let zero = self.start.elapsed();
+        // The oracle must know of a fault before it judges what came of it, and of its end when that is known.
+        let far = Duration::MAX;
+        let mut numbers = vec![None; self.outcome.plan.faults.len()];
+        for (at, deed) in self.deeds() {
+            self.look_until(zero + at, world, report)?;
+            match deed {
+                Deed::Strike(number) => {
+                    let Some(fault) = self.fault(number) else { continue };
+                    report.say(&format!("-- {fault}"));
+                    numbers[number] = Some(self.history.spells.len());
+                    self.history.spells.push(Spell { fault: fault.clone(), from: self.start.elapsed(), until: far });
+                    self.timeline.mark(number, &fault, true);
+                    world.strike(&fault).with_context(|| fault.to_string())?;
+                    self.watch_deaths(&fault, number, world);
+                    if fault.is_a_moment() {
+                        self.close(numbers[number]);
+                        self.timeline.mark(number, &fault, false);
+                    }
+                }
+                Deed::Bounce(node) => {
+                    world.bounce(node)?;
+                }
+                Deed::Heal(number) => {
+                    let Some(fault) = self.fault(number).filter(|fault| !fault.is_a_moment()) else { continue };
+                    report.say(&format!("-- over: {fault}"));
+                    self.strangers(&fault, world, report)?;
+                    self.deaths.retain(|watched| watched.fault != number);
+                    world.heal(&fault).with_context(|| format!("healing: {fault}"))?;
+                    self.close(numbers[number]);
+                    self.timeline.mark(number, &fault, false);
+                }
+            }
+        }
+        let healed = Instant::now();
+        self.settle(world, report, healed)
+    }
+
+    /// All is healed: wait until the mesh has settled, stay quiet, and judge.
+    fn settle(&mut self, world: &mut World, report: &mut Report, healed: Instant) -> Result<()> {
+        report.say("all is healed");
+        let settled = world.settled().and_then(|()| world.equal());
+        self.outcome.recovered_after = settled.is_ok().then(|| healed.elapsed().as_secs_f64());
+        let quiet_from = self.start.elapsed();
+        self.look_until(quiet_from + QUIET, world, report)?;
+        match settled {
+            Ok(hash) => report.check(
+                CONVERGED,
+                true,
+                &format!("{:.1} s after the last heal; pages {hash}", self.outcome.recovered_after.unwrap_or_default()),
+            ),
+            Err(error) => report.check(CONVERGED, false, &format!("{error:#}\n{}", world.evidence())),
+        }
+        let nearest = self.nearest(world, quiet_from);
+        record(report, NEAREST, nearest);
+        self.finish(world, report)
+    }
+
+    fn finish(&mut self, world: &mut World, report: &mut Report) -> Result<()> {
+        world.stop_clients();
+        let total = self.outcome.total();
+        let seen = format!(
+            "{} lookups good, {} of them slower than a second; {} excused",
+            total.good, total.slow, self.excused
+        );
+        record(report, ANSWERS, self.answers.verdict(seen));
+        record(report, DEATHS, self.deaths_verdict());
+        record(report, WIRE, self.wire.verdict());
+        record(report, BOUNDS, self.bounds.verdict());
+        record(report, EXITS, self.exits.verdict());
+        let mut secrets = logs::secrets(world.operator.key())?;
+        for node in world.nodes() {
+            secrets.extend(logs::secrets(&node.state().join("node.key"))?);
+        }
+        let files: Vec<PathBuf> = world.nodes().iter().filter_map(|node| node.log().map(PathBuf::from)).collect();
+        record(report, LOGS, logs::verdict(files.iter().map(PathBuf::as_path), &secrets));
+        let members =
+            world.nodes().iter().map(|node| Ok(node.status()?.mesh.members)).collect::<Result<BTreeSet<u64>>>()?;
+        let wanted = world.nodes().len() as u64;
+        let known = format!("every node knows {wanted} members");
+        record(
+            report,
+            STRANGER,
+            if members == BTreeSet::from([wanted]) {
+                Ok(known)
+            } else {
+                Err(anyhow::anyhow!("{members:?} members, not {wanted}"))
+            },
+        );
+        self.outcome.spells.clone_from(&self.history.spells);
+        self.outcome.nodes = world
+            .nodes()
+            .iter()
+            .map(|node| Use {
+                node: node.name().to_owned(),
+                cpu_s: node.cpu().unwrap_or_default().as_secs_f64(),
+                resident_kib: node.resident_kib().unwrap_or_default(),
+            })
+            .collect();
+        Ok(())
+    }
+
+    fn fault(&self, number: usize) -> Option<Fault> {
+        self.outcome.plan.faults.get(number).map(|planned| planned.fault.clone())
+    }
+
+    /// The plan as deeds, by time.
+    fn deeds(&self) -> Vec<(Duration, Deed)> {
+        let mut deeds = Vec::new();
+        for (number, planned) in self.outcome.plan.faults.iter().enumerate() {
+            deeds.push((planned.at, Deed::Strike(number)));
+            if let Fault::Restart { nodes } = &planned.fault {
+                let pause = planned.lasts / u32::try_from(nodes.len().max(1)).unwrap_or(1);
+                let each = nodes.iter().zip(0_u32..);
+                deeds.extend(each.map(|(node, turn)| (planned.at + pause * turn, Deed::Bounce(*node))));
+            }
+            deeds.push((planned.at + planned.lasts, Deed::Heal(number)));
+        }
+        deeds.sort_by_key(|(at, _)| *at);
+        deeds
+    }
+
+    fn close(&mut self, spell: Option<usize>) {
+        let now = self.start.elapsed();
+        if let Some(spell) = spell.and_then(|spell| self.history.spells.get_mut(spell)) {
+            spell.until = now;
+        }
+    }
+
+    /// Looks at the world until a time of the run.
+    fn look_until(&mut self, until: Duration, world: &mut World, report: &Report) -> Result<()> {
+        loop {
+            if sys::interrupted() {
+                bail!("interrupted");
+            }
+            self.look(world, report)?;
+            let left = until.saturating_sub(self.start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
+    fn look(&mut self, world: &mut World, report: &Report) -> Result<()> {
+        world.healthy()?;
+        self.exits.note(world.unasked_ends()?);
+        if let Ok(servers) = world.servers() {
+            self.history.note_servers(self.start.elapsed(), servers);
+        }
+        let said = wire::read(&world.bed.wan().listen());
+        let pops = &world.geography.pops;
+        let node =
+            |address: IpAddr| pops.iter().find(|pop| IpAddr::from(pop.address) == address).map(|pop| pop.node.clone());
+        self.wire.look(&said, node);
+        self.bounds.look(world);
+        self.judge(world, report);
+        self.learn_of_deaths(world);
+        let now = self.start.elapsed();
+        let due = |at: Duration| at.as_millis() / LINE_EVERY.as_millis();
+        if due(now) != due(now.saturating_sub(LOOK_EVERY)) {
+            report.say(&self.timeline.line(now));
+        }
+        Ok(())
+    }
+
+    /// Judges the lookups that ended since the last look.
+    fn judge(&mut self, world: &World, report: &Report) {
+        for (pop, pulse) in world.pulses().iter().enumerate() {
+            let beats = pulse.all();
+            let Some(seen) = self.judged.get_mut(pop) else { continue };
+            let fresh = beats.iter().skip(*seen);
+            *seen = beats.len();
+            for beat in fresh {
+                let asked = asked(pop, beat, self.start);
+                let judged = oracle::judge(&asked, &self.history, &world.geography);
+                let first = asked.got.as_ref().ok().and_then(|addresses| addresses.first());
+                let origin = first.and_then(|address| {
+                    world.geography.origins.iter().find(|origin| IpAddr::from(origin.address) == *address)
+                });
+                self.timeline.lookup(pop, origin.map(|origin| origin.id.as_str()), &judged);
+                self.outcome.count(asked.ended, beat.took, &judged);
+                match &judged {
+                    Judged::Good => {}
+                    Judged::Excused(_) => self.excused += 1,
+                    Judged::Wrong(why) => {
+                        let line = format!(
+                            "isp{:02} at {:.1} s, after {:.1} s: {why}",
+                            pop + 1,
+                            asked.ended.as_secs_f64(),
+                            beat.took.as_secs_f64()
+                        );
+                        if self.answers.count() < 3 {
+                            report.say(&format!("WRONG {line}"));
+                        }
+                        self.answers.add(line);
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch_deaths(&mut self, fault: &Fault, number: usize, world: &World) {
+        let Fault::Kill { nodes } = fault else { return };
+        // Who is cut off or stands still cannot hear of it; with half of the mesh dead, quorums of watchers may be too.
+        let unaware: BTreeSet<usize> = world
+            .present()
+            .map(|(node, _)| node)
+            .filter(|node| !self.history.troubled(*node, self.start.elapsed(), self.start.elapsed()))
+            .collect();
+        for node in nodes {
+            self.deaths.push(Watched {
+                death: self.outcome.deaths.len(),
+                fault: number,
+                at: Instant::now(),
+                unaware: unaware.clone(),
+            });
+            self.outcome.deaths.push(Death { node: *node, at: self.start.elapsed().as_secs_f64(), known_after: None });
+        }
+    }
+
+    fn learn_of_deaths(&mut self, world: &World) {
+        if self.deaths.is_empty() {
+            return;
+        }
+        let mut dead_at: Vec<(usize, BTreeSet<String>)> = Vec::new();
+        for (number, node) in world.present() {
+            if let Ok(peers) = node.peers() {
+                let dead = peers.into_iter().filter(|peer| peer.verdict == "dead").map(|peer| peer.name);
+                dead_at.push((number, dead.collect()));
+            }
+        }
+        let outcome = &mut self.outcome;
+        self.deaths.retain_mut(|watched| {
+            let Some(death) = outcome.deaths.get_mut(watched.death) else { return false };
+            let name = world.nodes().get(death.node).map(|node| node.name().to_owned()).unwrap_or_default();
+            for (number, dead) in &dead_at {
+                if dead.contains(&name) {
+                    watched.unaware.remove(number);
+                }
+            }
+            watched.unaware.retain(|number| world.is_here(*number));
+            if watched.unaware.is_empty() {
+                death.known_after = Some(watched.at.elapsed().as_secs_f64());
+            }
+            death.known_after.is_none()
+        });
+    }
+
+    fn deaths_verdict(&self) -> Result<String> {
+        let mut findings = Findings::default();
+        for death in &self.outcome.deaths {
+            match death.known_after {
+                Some(after) if after <= KNOWN_WITHIN => {}
+                Some(after) => findings.add(format!("n{:02}: known to all after {after:.1} s", death.node + 1)),
+                None => findings.add(format!("n{:02}: never known to all", death.node + 1)),
+            }
+        }
+        let slowest =
+            self.outcome.slowest_death().map_or_else(String::new, |after| format!(", the slowest after {after:.1} s"));
+        findings.verdict(format!("{} deaths{slowest}", self.outcome.deaths.len()))
+    }
+
+    /// What every client got last in the quiet phase.
+    fn nearest(&mut self, world: &World, since: Duration) -> Result<String> {
+        let mut findings = Findings::default();
+        for (number, (pop, pulse)) in world.geography.pops.iter().zip(world.pulses()).enumerate() {
+            let beats = pulse.all();
+            let Some(asked) =
+                beats.last().map(|beat| asked(number, beat, self.start)).filter(|asked| asked.begun >= since)
+            else {
+                findings.add(format!("{} got nothing in the quiet phase", pop.isp));
+                continue;
+            };
+            if let Err(why) = oracle::nearest(&asked, &world.geography) {
+                findings.add(why);
+            }
+            let order = world.geography.by_distance(pop);
+            let ms = |distance: Duration| distance.as_secs_f64() * 1e3;
+            let got = asked.got.ok().and_then(|addresses| addresses.first().copied());
+            let got = order.iter().find(|(_, origin)| Some(IpAddr::from(origin.address)) == got);
+            if let (Some((got, _)), Some((best, _))) = (got, order.first()) {
+                self.outcome.rtt_got_and_possible.insert(pop.isp.clone(), (ms(*got), ms(*best)));
+            }
+        }
+        findings.verdict(format!(
+            "{} ISPs, each with the nearest of {} origins",
+            world.geography.pops.len(),
+            world.geography.origins.len()
+        ))
+    }
+
+    /// While a stranger knocks, nobody may take it for a member.
+    fn strangers(&mut self, fault: &Fault, world: &World, report: &mut Report) -> Result<()> {
+        if *fault != Fault::Stranger {
+            return Ok(());
+        }
+        for node in world.nodes() {
+            let members = node.status()?.mesh.members;
+            if members != world.nodes().len() as u64 {
+                report.check(
+                    STRANGER,
+                    false,
+                    &format!("{} knows {members} members while a stranger knocks", node.name()),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record(report: &mut Report, key: &'static str, seen: Result<String>) {
+    match seen {
+        Ok(seen) => report.check(key, true, &seen),
+        Err(error) => report.check(key, false, &format!("{error:#}")),
+    }
+}
+
+fn asked(pop: usize, beat: &Beat, start: Instant) -> Asked {
+    let got = match &beat.outcome {
+        Ok(reply) if reply.is_good() => Ok(reply.addresses.iter().map(|(address, _)| *address).collect()),
+        Ok(reply) => Err(format!("{} without an address", reply.code)),
+        Err(why) => Err(why.clone()),
+    };
+    Asked {
+        pop,
+        begun: beat.begun.saturating_duration_since(start),
+        ended: beat.ended().saturating_duration_since(start),
+        got,
+    }
+}

@@ -1,0 +1,543 @@
+//! The world as real processes: starting it, doing faults to it and undoing them.
+
+use super::fault::Fault;
+use super::flood::Flood;
+use super::geography::{Geography, Pop};
+use crate::bed::nigh::{Claim, Node, Operator, Settings};
+use crate::bed::pulse::Pulse;
+use crate::bed::resolver::{self, Manner, Resolver};
+use crate::bed::stub::Stub;
+use crate::bed::{Bed, Host, named, nginx};
+use crate::lab::process::tail;
+use crate::lab::wait::{Look, until};
+use crate::lab::{Daemon, Run};
+use crate::report::Report;
+use crate::scenario::Options;
+use crate::sys::Signal;
+use crate::wan::Link;
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+/// The mesh zone and its service.
+pub const ZONE: &str = "lb.lab";
+/// See [`ZONE`].
+pub const SERVICE: &str = "www.lb.lab";
+const ROOT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
+const DNS_A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 53);
+/// Where floods and strangers come from.
+const NOWHERE: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 66);
+const NOWHERE_HOST: &str = "nowhere";
+/// How often a client asks.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Nodes that DNS-A delegates to; the mesh zone's owner lists some, not all.
+const DELEGATED: usize = 5;
+/// Nodes through which others join.
+const BOOTSTRAP: usize = 2;
+/// For a mesh to form and measure on a busy machine.
+const MESH_PATIENCE: Duration = Duration::from_secs(120);
+/// A node that was started answers its socket within this.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// What a disk loses or keeps: everything but the keys and the certificate.
+const REMEMBERED: [&str; 3] = ["replica", "epoch", "cuts.json"];
+/// Lines of evidence from the log of a node.
+const LINES: usize = 25;
+
+/// Everything that runs.
+pub struct World {
+    // Dropped in this order: clients and floods, daemons, then the bed that they stand in.
+    pulses: Vec<Pulse>,
+    floods: BTreeMap<usize, Flood>,
+    stranger: Option<Node>,
+    nodes: Vec<Node>,
+    origins: Vec<Daemon>,
+    dns_a: Daemon,
+    /// Root and resolvers.
+    daemons: Vec<Daemon>,
+    /// Nodes whose process is not there, or stands still, because we did that.
+    away: BTreeSet<usize>,
+    /// The mesh's operator.
+    pub operator: Operator,
+    /// Hosts and WAN.
+    pub bed: Bed,
+    /// Who stands where.
+    pub geography: Geography,
+}
+
+impl World {
+    /// Starts everything, in the order in which one part needs another.
+    pub fn build(
+        run: Run,
+        options: &Options,
+        report: &Report,
+        geography: Geography,
+        resolvers: &[&'static dyn Resolver],
+    ) -> Result<Self> {
+        let hosts = hosts(&geography);
+        let bed = Bed::build(run, &hosts, options.seed, |from, to| {
+            Ok(Link::delayed(geography.round_trip(&from.name, &to.name) / 2))
+        })?;
+        report.say(&format!("{} hosts on the WAN", hosts.len()));
+        let delegated: Vec<(&str, Vec<IpAddr>)> =
+            geography.pops.iter().take(DELEGATED).map(|pop| (pop.node.as_str(), vec![pop.address.into()])).collect();
+        let mut daemons = vec![named::start(&bed, "root", ROOT, &[named::root_zone(&[ROOT.into()], &[DNS_A.into()])])?];
+        let dns_a = start_dns_a(&bed, &delegated)?;
+        let origins = geography
+            .origins
+            .iter()
+            .map(|origin| nginx::start(&bed, &origin.id, &[origin.address.into()]))
+            .collect::<Result<_>>()?;
+        for (pop, resolver) in geography.pops.iter().zip(resolvers.iter().cycle()) {
+            let started =
+                resolver::start(&bed, *resolver, &pop.isp, pop.resolver.into(), &[ROOT.into()], &Manner::default());
+            daemons.push(started?);
+        }
+        report.say("root, DNS-A, resolvers and origins answer");
+        let operator = Operator::init(&options.nigh, bed.run().directory())?;
+        let nodes = geography
+            .pops
+            .iter()
+            .map(|pop| operator.start_node(&bed, settings(&geography, pop)))
+            .collect::<Result<Vec<_>>>()?;
+        let mut world = Self {
+            pulses: Vec::new(),
+            floods: BTreeMap::new(),
+            stranger: None,
+            nodes,
+            origins,
+            dns_a,
+            daemons,
+            away: BTreeSet::new(),
+            operator,
+            bed,
+            geography,
+        };
+        world.all_alive()?;
+        let file = world.bed.run().directory().join("services.toml");
+        fs::write(&file, catalogue(&world.geography)).with_context(|| format!("writing {}", file.display()))?;
+        let first = world.nodes.first().context("a world without nodes")?;
+        world.operator.apply(&file, first)?;
+        world.settled()?;
+        report.say(&format!("{} nodes know all servers and have their backups", world.nodes.len()));
+        world.save_disks()?;
+        Ok(world)
+    }
+
+    /// Starts a client at every ISP that asks all the time.
+    pub fn start_clients(&mut self) -> Result<()> {
+        for pop in &self.geography.pops {
+            let stub = Stub::inside(self.bed.space(&pop.isp)?, pop.resolver)?;
+            self.pulses.push(Pulse::start(stub, SERVICE, ASK_EVERY)?);
+        }
+        Ok(())
+    }
+
+    /// The clients, by point of presence.
+    pub fn pulses(&self) -> &[Pulse] {
+        &self.pulses
+    }
+
+    /// Ends the clients.
+    pub fn stop_clients(&mut self) {
+        self.pulses.clear();
+    }
+
+    /// All nodes, by number.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Whether a node's process is there and goes on, as far as we left it so.
+    pub fn is_here(&self, node: usize) -> bool {
+        !self.away.contains(&node)
+    }
+
+    /// The nodes whose process is there, with their numbers.
+    pub fn present(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter(|(number, _)| self.is_here(*number))
+    }
+
+    /// Nodes that have ended without our asking, with their last words; each is started again, so that a run tells more
+    /// than its first crash.
+    pub fn unasked_ends(&mut self) -> Result<Vec<String>> {
+        let mut ends = Vec::new();
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            if !self.away.contains(&number)
+                && let Err(error) = node.alive()
+            {
+                ends.push(format!("{error:#}"));
+                node.start(&self.bed)?;
+            }
+        }
+        Ok(ends)
+    }
+
+    /// An error if something ended that nobody meant to end: the harness, not a finding.
+    pub fn healthy(&mut self) -> Result<()> {
+        self.bed.wan().healthy()?;
+        self.daemons.iter_mut().try_for_each(Daemon::alive)
+    }
+
+    /// The nodes that serve each cut, as the first node that is there sees it.
+    pub fn servers(&self) -> Result<BTreeMap<usize, BTreeSet<usize>>> {
+        let (_, node) = self.present().next().context("no node is there")?;
+        let number = |name: &str| self.geography.pops.iter().position(|pop| pop.node == name);
+        let mut servers: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for peer in node.peers()? {
+            let Some(server) = number(&peer.name) else { continue };
+            for cut in peer.cuts.iter().filter_map(|cut| number(cut)) {
+                servers.entry(cut).or_default().insert(server);
+            }
+        }
+        Ok(servers)
+    }
+
+    /// Does a fault.
+    pub fn strike(&mut self, fault: &Fault) -> Result<()> {
+        match fault {
+            Fault::Kill { nodes } => nodes.iter().try_for_each(|node| self.kill(*node)),
+            Fault::Stop { nodes } => nodes.iter().try_for_each(|node| {
+                self.away.insert(*node);
+                self.node(*node)?.tell(Signal::Halt)
+            }),
+            Fault::Restart { .. } => Ok(()), // one by one, by the run
+            Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss { .. } | Fault::Delay { .. } => {
+                self.paths(fault, true)
+            }
+            Fault::OriginDown { origins } => {
+                origins.iter().try_for_each(|origin| self.origins.get_mut(*origin).map_or(Ok(()), Daemon::kill))
+            }
+            Fault::OriginHangs { origins } => self.tell_origins(origins, Signal::Halt),
+            Fault::DnsADown => self.dns_a.kill(),
+            Fault::DiskWiped { node } => {
+                self.between(*node, |state, _| REMEMBERED.iter().try_for_each(|name| remove(&state.join(name))))
+            }
+            Fault::DiskRolledBack { node } => self.between(*node, |state, saved| {
+                REMEMBERED.iter().try_for_each(|name| {
+                    remove(&state.join(name))?;
+                    copy(&saved.join(name), &state.join(name))
+                })
+            }),
+            Fault::DiskCorrupt { node } => self.between(*node, |state, _| corrupt(&state.join("replica"))),
+            Fault::Flood { node } => {
+                let target = self.pop(*node)?.address;
+                self.floods.insert(*node, Flood::start(self.bed.space(NOWHERE_HOST)?, target)?);
+                Ok(())
+            }
+            Fault::Stranger => {
+                let settings = Settings {
+                    name: NOWHERE_HOST.to_owned(),
+                    pop: String::new(),
+                    address: NOWHERE,
+                    also: None,
+                    answer_for: None,
+                    bootstrap: self.geography.pops.iter().map(|pop| pop.address).collect(),
+                    claims: vec![Claim { prefix: "10.0.0.0/8".to_owned(), preference: 1 }],
+                };
+                self.stranger = Some(self.operator.start_stranger(&self.bed, settings)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Undoes a fault. Processes that it started answer when it returns.
+    pub fn heal(&mut self, fault: &Fault) -> Result<()> {
+        match fault {
+            Fault::Kill { nodes } => nodes.iter().try_for_each(|node| self.start(*node)),
+            Fault::Stop { nodes } => nodes.iter().try_for_each(|node| {
+                self.node(*node)?.tell(Signal::Resume)?;
+                self.away.remove(node);
+                Ok(())
+            }),
+            Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss { .. } | Fault::Delay { .. } => {
+                self.paths(fault, false)
+            }
+            Fault::OriginDown { origins } => {
+                for number in origins {
+                    let origin = self.geography.origins.get(*number).context("no such origin")?;
+                    let started = nginx::start(&self.bed, &origin.id, &[origin.address.into()])?;
+                    if let Some(daemon) = self.origins.get_mut(*number) {
+                        *daemon = started;
+                    }
+                }
+                Ok(())
+            }
+            Fault::OriginHangs { origins } => self.tell_origins(origins, Signal::Resume),
+            Fault::DnsADown => {
+                let delegated: Vec<(&str, Vec<IpAddr>)> = self
+                    .geography
+                    .pops
+                    .iter()
+                    .take(DELEGATED)
+                    .map(|pop| (pop.node.as_str(), vec![pop.address.into()]))
+                    .collect();
+                self.dns_a = start_dns_a(&self.bed, &delegated)?;
+                Ok(())
+            }
+            Fault::Flood { node } => {
+                self.floods.remove(node);
+                Ok(())
+            }
+            Fault::Stranger => {
+                self.stranger = None;
+                Ok(())
+            }
+            Fault::Restart { .. }
+            | Fault::DiskWiped { .. }
+            | Fault::DiskRolledBack { .. }
+            | Fault::DiskCorrupt { .. } => Ok(()),
+        }
+    }
+
+    /// Kills a node and starts it again at once.
+    pub fn bounce(&mut self, node: usize) -> Result<()> {
+        self.kill(node)?;
+        self.start(node)
+    }
+
+    /// Waits until every node sees all nodes alive.
+    fn all_alive(&mut self) -> Result<()> {
+        let wanted = self.nodes.len() as u64;
+        until("every node sees all nodes alive", MESH_PATIENCE, || {
+            self.healthy()?;
+            for node in &self.nodes {
+                match node.status() {
+                    Ok(status) if status.mesh.alive == wanted => {}
+                    Ok(status) => return Ok(Look::NotYet(format!("{} sees {} alive", node.name(), status.mesh.alive))),
+                    Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
+                }
+            }
+            Ok(Look::Done(()))
+        })
+    }
+
+    /// Waits until every node knows that every server is up from every node, and that every cut has two backups.
+    pub fn settled(&mut self) -> Result<()> {
+        self.all_alive()?;
+        let wanted = self.nodes.len() * self.geography.origins.len();
+        let servers_each = self.nodes.len().min(3);
+        until("every node knows every server, and two backups of every cut", MESH_PATIENCE, || {
+            self.healthy()?;
+            for node in &self.nodes {
+                let up =
+                    |row: &crate::bed::nigh_json::Row| row.state.eq_ignore_ascii_case("up") && row.rtt_ms.is_some();
+                let up = node.latency()?.iter().filter(|row| up(row)).count();
+                if up < wanted {
+                    return Ok(Look::NotYet(format!("{} knows {up} of {wanted}", node.name())));
+                }
+            }
+            let servers = self.servers()?;
+            let few = (0..self.nodes.len()).find(|cut| servers.get(cut).map_or(0, BTreeSet::len) < servers_each);
+            Ok(few.map_or(Look::Done(()), |cut| Look::NotYet(format!("cut {} has {:?}", cut + 1, servers.get(&cut)))))
+        })
+    }
+
+    /// Waits until all nodes hold the same pages.
+    pub fn equal(&self) -> Result<String> {
+        until("all nodes hold the same", MESH_PATIENCE, || {
+            let mut hashes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+            for node in &self.nodes {
+                hashes.entry(node.status()?.mesh.state_hash).or_default().push(node.name());
+            }
+            Ok(match hashes.len() {
+                1 => Look::Done(hashes.into_keys().next().unwrap_or_default()),
+                _ => Look::NotYet(format!("{hashes:?}")),
+            })
+        })
+    }
+
+    /// What somebody who looks for the cause of a failure wants first.
+    pub fn evidence(&self) -> String {
+        let mut text = format!("The WAN: {:?}\n", self.bed.wan().stats());
+        for (_, node) in self.present() {
+            match node.status() {
+                Ok(status) => text.push_str(&format!("{} says {:?} {:?}\n", node.name(), status.mesh, status.dns)),
+                Err(error) => text.push_str(&format!("{} gives no status: {error:#}\n", node.name())),
+            }
+            if let Some(log) = node.log() {
+                text.push_str(&format!("{} ends with\n{}", log.display(), tail(log, LINES)));
+            }
+        }
+        text
+    }
+
+    fn pop(&self, node: usize) -> Result<&Pop> {
+        self.geography.pops.get(node).with_context(|| format!("no node {}", node + 1))
+    }
+
+    fn node(&self, node: usize) -> Result<&Node> {
+        self.nodes.get(node).with_context(|| format!("no node {}", node + 1))
+    }
+
+    fn kill(&mut self, node: usize) -> Result<()> {
+        self.away.insert(node);
+        self.nodes.get_mut(node).with_context(|| format!("no node {}", node + 1))?.kill()
+    }
+
+    fn start(&mut self, number: usize) -> Result<()> {
+        let node = self.nodes.get_mut(number).with_context(|| format!("no node {}", number + 1))?;
+        node.start(&self.bed)?;
+        until(&format!("{} answers its socket", node.name()), START_PATIENCE, || {
+            node.alive()?;
+            Ok(node.status().map_or_else(|error| Look::NotYet(format!("{error:#}")), |_| Look::Done(())))
+        })?;
+        self.away.remove(&number);
+        Ok(())
+    }
+
+    /// Kills a node, does something to its folder (the second one is that of the beginning), and starts it again.
+    fn between(&mut self, node: usize, change: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+        self.kill(node)?;
+        change(self.node(node)?.state(), &self.saved(node)?)?;
+        self.start(node)
+    }
+
+    fn saved(&self, node: usize) -> Result<std::path::PathBuf> {
+        Ok(self.bed.run().host_directory(self.node(node)?.name())?.join("saved"))
+    }
+
+    /// Copies of all disks, for the fault that brings them back. A copy of a database in use may be torn: so it is after
+    /// a crash, which a node must bear.
+    fn save_disks(&self) -> Result<()> {
+        for (number, node) in self.nodes.iter().enumerate() {
+            let saved = self.saved(number)?;
+            fs::create_dir_all(&saved).with_context(|| format!("making {}", saved.display()))?;
+            REMEMBERED.iter().try_for_each(|name| copy(&node.state().join(name), &saved.join(name)))?;
+        }
+        Ok(())
+    }
+
+    fn tell_origins(&self, origins: &[usize], signal: Signal) -> Result<()> {
+        origins.iter().filter_map(|origin| self.origins.get(*origin)).try_for_each(|daemon| daemon.tell(signal))
+    }
+
+    /// Changes the paths that a fault is about, or changes them back.
+    fn paths(&self, fault: &Fault, on: bool) -> Result<()> {
+        let wan = self.bed.wan();
+        let (hit, rest): (Vec<_>, Vec<_>) =
+            self.geography.pops.iter().enumerate().partition(|(number, _)| fault.nodes().contains(number));
+        let change = |link: &mut Link| match fault {
+            Fault::Loss { .. } => link.loss_ppm = if on { fault.loss_ppm() } else { 0 },
+            Fault::Delay { .. } => {
+                let more = fault.delay();
+                link.jitter = if on { more / 5 } else { Duration::ZERO };
+                link.delay = if on { link.delay + more } else { link.delay.saturating_sub(more) };
+            }
+            _ => link.cut = on,
+        };
+        if matches!(fault, Fault::Loss { .. } | Fault::Delay { .. }) {
+            for (_, pop) in &hit {
+                let others: Vec<&str> = wan.hosts().filter(|host| *host != pop.node).collect();
+                for other in others {
+                    wan.change(&pop.node, other, change)?;
+                    wan.change(other, &pop.node, change)?;
+                }
+            }
+            return Ok(());
+        }
+        for (_, a) in &hit {
+            for (_, b) in &rest {
+                wan.change(&a.node, &b.node, change)?;
+                wan.change(&a.node, &b.isp, change)?;
+                if matches!(fault, Fault::Partition { .. }) {
+                    wan.change(&b.node, &a.node, change)?;
+                    wan.change(&b.isp, &a.node, change)?;
+                    wan.change(&b.node, &a.isp, change)?;
+                    wan.change(&a.isp, &b.node, change)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start_dns_a(bed: &Bed, delegated: &[(&str, Vec<IpAddr>)]) -> Result<Daemon> {
+    named::start(bed, "dns-a", DNS_A, &[named::lab_zone(&[DNS_A.into()], delegated)])
+}
+
+fn hosts(geography: &Geography) -> Vec<Host> {
+    let host = |name: &str, address| Host::new(name, "", address);
+    let mut hosts = vec![host("root", ROOT), host("dns-a", DNS_A), host(NOWHERE_HOST, NOWHERE)];
+    for pop in &geography.pops {
+        hosts.extend([host(&pop.node, pop.address), host(&pop.isp, pop.resolver)]);
+    }
+    hosts.extend(geography.origins.iter().map(|origin| host(&origin.id, origin.address)));
+    hosts
+}
+
+/// A node claims its ISP, and as the next best the ISP of those to which it is nearest.
+fn settings(geography: &Geography, pop: &Pop) -> Settings {
+    let claim = |of: &Pop, preference| Claim { prefix: format!("{}/32", of.resolver), preference };
+    let mut claims = vec![claim(pop, 10)];
+    let next_of = geography.pops.iter().filter(|other| geography.neighbour(other).is_some_and(|n| n.node == pop.node));
+    claims.extend(next_of.map(|other| claim(other, 20)));
+    Settings {
+        name: pop.node.clone(),
+        pop: pop.site.clone(),
+        address: pop.address,
+        also: None,
+        answer_for: None,
+        bootstrap: geography
+            .pops
+            .iter()
+            .take(BOOTSTRAP)
+            .filter(|first| *first != pop)
+            .map(|first| first.address)
+            .collect(),
+        claims,
+    }
+}
+
+fn catalogue(geography: &Geography) -> String {
+    let mut text = format!(
+        r#"[[zone]]
+name = "{ZONE}"
+
+[[service]]
+name = "{SERVICE}"
+ttl = 1
+
+[service.probe]
+kind = "http"
+port = {port}
+path = "/healthz"
+interval = "1s"
+timeout = "900ms"
+fall = 2
+"#,
+        port = nginx::PORT,
+    );
+    for origin in &geography.origins {
+        text.push_str(&format!("\n[[service.server]]\nid = \"{}\"\naddress = \"{}\"\n", origin.id, origin.address));
+    }
+    text
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.exists() {
+        fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    }
+    Ok(())
+}
+
+/// Noise in the middle third of a file.
+fn corrupt(file: &Path) -> Result<()> {
+    let mut bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let third = bytes.len() / 3;
+    for (place, byte) in bytes.iter_mut().enumerate().skip(third).take(third) {
+        *byte = byte.wrapping_mul(31).wrapping_add(u8::try_from(place % 251).unwrap_or_default());
+    }
+    fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
+}
