@@ -1,109 +1,299 @@
 //! Which node is near a client: longest prefix match over all claims.
 //!
 //! The longest prefix that covers the client and has a claimant who may be referred to wins; among its claimants the
-//! best rank ([`crate::Rank`]), then the lower name, so that every node that holds the same claims picks the same winner. If
+//! best rank ([`Rank`]), then the lower name, so that every node that holds the same claims picks the same winner. If
 //! nobody of the longest prefix can be referred to, the next shorter one is asked.
 //!
-//! The table knows no standings: who may be referred to is the caller's question, asked anew for each snapshot.
+//! The table knows no standings: who may be referred to is the caller's question, asked anew for each snapshot, by the
+//! small number that the table gives to each node.
 //!
 //! **Scope of an answer (RFC 7871 section 7.2.1).** A resolver reuses an answer for the whole block that its scope
 //! names, so the block must be answered alike everywhere. That is the claim's prefix, unless more specific claims lie
 //! inside it: then the largest block around the client that holds none of them. Rejected: always the claim's prefix,
 //! which would hand the answer for 10/8 to the claimants of 10.1/16.
+//!
+//! **Invariant:** a copy costs nothing and never changes; what changes in one shares all else with the others
+//! ([`trie`]). So the next table is made beside the answering threads, in the time that the change takes.
 
+mod bits;
+mod bucket;
+mod names;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use bits::{Bits, Wide};
+use bucket::Entry;
+use ipnet::IpNet;
+use names::Names;
+use trie::{Changes, Trie};
 
-use crate::Claim;
+use crate::{Claim, Label, Rank};
 
-/// All claims.
-#[derive(Default)]
-pub(crate) struct Claims {
-    /// By prefix, then rank.
-    list: Vec<Claim>,
-    v4: PrefixMap<Ipv4Net, Block>,
-    v6: PrefixMap<Ipv6Net, Block>,
+/// All claims, laid out for look-up.
+#[derive(Clone, Default)]
+pub struct ClaimTable {
+    v4: Trie<u32>,
+    v6: Trie<Wide>,
+    names: Arc<Names>,
+    /// How many claims there are of each node, by number.
+    counts: Arc<Vec<u32>>,
 }
 
-/// The claims of one prefix: a range of the list.
-#[derive(Clone, Copy)]
-struct Block {
-    start: usize,
-    len: usize,
+/// What changes of one node's claims: prefixes and ranks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimChange {
+    /// Those it does not make any more. One that it never made is no matter.
+    pub gone: Vec<(IpNet, Rank)>,
+    /// Those it makes from now on. One that is made twice counts once, and goes only when it went twice.
+    pub come: Vec<(IpNet, Rank)>,
 }
 
-impl Claims {
-    /// Sorts and indexes claims. Of equal ones (one node, one prefix) the better one stays.
-    pub(crate) fn new(mut claims: Vec<Claim>) -> Self {
-        for claim in &mut claims {
-            claim.prefix = claim.prefix.trunc();
-        }
-        claims.sort_by(|a, b| (a.prefix, &a.node, a.rank()).cmp(&(b.prefix, &b.node, b.rank())));
-        claims.dedup_by(|later, first| (later.prefix, &later.node) == (first.prefix, &first.node));
-        claims.sort_by(|a, b| (a.prefix, a.rank()).cmp(&(b.prefix, b.rank())));
+/// The claim that wins for a client: of the block of that length around the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Best {
+    /// The number of the node that made it: see [`ClaimTable::node`].
+    pub node: u16,
+    /// How good it is.
+    pub rank: Rank,
+    /// The length of its prefix.
+    pub length: u8,
+}
 
-        let mut this = Self::default();
-        let mut start = 0;
-        for block in claims.chunk_by(|a, b| a.prefix == b.prefix) {
-            let place = Block { start, len: block.len() };
-            match block[0].prefix {
-                IpNet::V4(net) => drop(this.v4.insert(net, place)),
-                IpNet::V6(net) => drop(this.v6.insert(net, place)),
-            }
-            start += block.len();
-        }
-        this.list = claims;
-        this
+impl Best {
+    /// The prefix of the claim that won for this client.
+    pub fn prefix(&self, client: IpNet) -> IpNet {
+        block_around(client, self.length)
+    }
+}
+
+impl ClaimTable {
+    /// A table without claims.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// The claims whose prefix covers the client, block by block, longest prefix first, best claimant first.
-    pub(crate) fn covering(&self, client: IpNet) -> Vec<&[Claim]> {
-        let mut blocks: Vec<&[Claim]> = match client {
-            IpNet::V4(net) => self.v4.cover(&net).map(|(_, block)| self.of(*block)).collect(),
-            IpNet::V6(net) => self.v6.cover(&net).map(|(_, block)| self.of(*block)).collect(),
-        };
-        blocks.reverse();
-        blocks
+    /// Takes changes of several nodes at once, in whatever order. Returns the nodes for whose claims there was no room:
+    /// 65,536 may claim something at one time.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = (Label, ClaimChange)>) -> Vec<Label> {
+        let (mut v4, mut v6) = (Pending::default(), Pending::default());
+        let mut left_out = Vec::new();
+        for (label, change) in changes {
+            let known = self.names.number(&label);
+            if known.is_none() && change.come.is_empty() {
+                continue;
+            }
+            let Some(node) = known.or_else(|| Arc::make_mut(&mut self.names).add(&label)) else {
+                left_out.push(label);
+                continue;
+            };
+            for (claims, is_new) in [(change.gone, false), (change.come, true)] {
+                for (prefix, rank) in claims {
+                    match prefix.trunc() {
+                        IpNet::V4(net) => {
+                            v4.add(is_new, u32::from(net.network()), net.prefix_len(), rank, node);
+                        }
+                        IpNet::V6(net) => {
+                            v6.add(is_new, u128::from(net.network()).into(), net.prefix_len(), rank, node);
+                        }
+                    }
+                }
+            }
+        }
+        let counts = Arc::make_mut(&mut self.counts);
+        counts.resize(self.names.bound(), 0);
+        let emptied =
+            [v4.apply(&mut self.v4, &self.names, counts), v6.apply(&mut self.v6, &self.names, counts)].concat();
+        for node in emptied {
+            if counts[usize::from(node)] == 0 {
+                Arc::make_mut(&mut self.names).remove(node);
+            }
+        }
+        left_out
+    }
+
+    /// Adds one claim.
+    pub fn insert(&mut self, claim: Claim) {
+        self.extend([claim]);
     }
 
     /// The claim that wins for the client among those whose node is `usable`.
-    pub(crate) fn best(&self, client: IpNet, usable: impl Fn(&Claim) -> bool) -> Option<&Claim> {
-        let longest = match client {
-            IpNet::V4(net) => self.v4.get_lpm(&net).map(|(_, block)| *block),
-            IpNet::V6(net) => self.v6.get_lpm(&net).map(|(_, block)| *block),
-        }?;
-        // Nearly always somebody of the longest prefix is there, so the shorter ones are not even looked up.
-        self.of(longest)
-            .iter()
-            .find(|claim| usable(claim))
-            .or_else(|| self.covering(client).into_iter().skip(1).flatten().find(|claim| usable(claim)))
-    }
-
-    /// The length of the largest block around the client within which nobody has a claim of his own, given the claim
-    /// that won for it. Never longer than the client's own prefix, never shorter than the winning one.
-    ///
-    /// Claims count here whether their node is there or not: a block that is too small is still right, and asking
-    /// each claim inside a large block would let one question cost as much as all claims.
-    pub(crate) fn scope(&self, client: IpNet, won: Option<&Claim>) -> u8 {
-        let from = won.map_or(0, |claim| claim.prefix.prefix_len());
-        (from..client.prefix_len())
-            .find(|length| self.is_alike(block_around(client, *length), won.map(|_| from)))
-            .unwrap_or(client.prefix_len())
-    }
-
-    /// Does no claim lie in the block, but for the one of length `won` that covers it?
-    fn is_alike(&self, block: IpNet, won: Option<u8>) -> bool {
-        match block {
-            IpNet::V4(net) => self.v4.children(&net).all(|(inner, _)| won == Some(inner.prefix_len())),
-            IpNet::V6(net) => self.v6.children(&net).all(|(inner, _)| won == Some(inner.prefix_len())),
+    #[inline]
+    pub fn best(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<Best> {
+        match client {
+            IpNet::V4(net) => self.v4.best(net.addr().into(), net.prefix_len(), &usable),
+            IpNet::V6(net) => self.v6.best(u128::from(net.addr()).into(), net.prefix_len(), &usable),
         }
     }
 
-    fn of(&self, block: Block) -> &[Claim] {
-        self.list.get(block.start..block.start + block.len).unwrap_or(&[])
+    /// The claims whose prefix covers the client, longest prefix first, best claimant first, each node once for a prefix.
+    pub fn covering(&self, client: IpNet) -> Vec<Best> {
+        let mut found: Vec<Best> = Vec::new();
+        match client {
+            IpNet::V4(net) => {
+                self.v4.covering(net.addr().into(), net.prefix_len(), &mut |entry| found.push(entry.best()));
+            }
+            IpNet::V6(net) => {
+                let client = u128::from(net.addr()).into();
+                self.v6.covering(client, net.prefix_len(), &mut |entry| found.push(entry.best()));
+            }
+        }
+        // A stable sort: claimants of one prefix stay in their order.
+        found.sort_by_key(|claim| std::cmp::Reverse(claim.length));
+        let mut seen = std::collections::BTreeSet::new();
+        found.retain(|claim| seen.insert((claim.length, claim.node)));
+        found
     }
+
+    /// The length of the largest block around the client within which nobody has a claim of his own, given the length of
+    /// the claim that won for it. Never longer than the client's own prefix, never shorter than the winning one.
+    ///
+    /// Claims count here whether their node is there or not: a block that is too small is still right, and asking
+    /// each claim inside a large block would let one question cost as much as all claims.
+    pub fn scope(&self, client: IpNet, won: Option<u8>) -> u8 {
+        if won.is_some_and(|won| won >= client.prefix_len()) {
+            return client.prefix_len();
+        }
+        let free = match client {
+            IpNet::V4(net) => scope(&self.v4, net.addr().into(), won),
+            IpNet::V6(net) => scope(&self.v6, u128::from(net.addr()).into(), won),
+        };
+        free.min(client.prefix_len())
+    }
+
+    /// The node of that number, if it claims anything.
+    pub fn node(&self, number: u16) -> Option<&Label> {
+        self.names.label(number)
+    }
+
+    /// The nodes that claim something, in the order of their names: number, name, and how many claims.
+    pub fn nodes(&self) -> impl Iterator<Item = (u16, &Label, usize)> {
+        let count = |number: u16| self.counts.get(usize::from(number)).map_or(0, |count| *count as usize);
+        self.names.iter().map(move |(number, label)| (number, label, count(number)))
+    }
+
+    /// All numbers of nodes are below this.
+    pub fn numbers(&self) -> usize {
+        self.names.bound()
+    }
+
+    /// The claim that won for this client, as it was made; its round trip in the steps of its rank.
+    pub fn claim(&self, best: Best, client: IpNet) -> Option<Claim> {
+        let Best { node, rank, .. } = best;
+        Some(Claim {
+            node: self.node(node)?.clone(),
+            prefix: best.prefix(client),
+            preference: rank.preference(),
+            proven: rank.proven(),
+            rtt: rank.rtt(),
+        })
+    }
+
+    /// All claims: by prefix, rank and name.
+    pub fn claims(&self) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        self.v4.each(&mut |entry| claims.extend(self.claim(entry.best(), entry.network.block(entry.length))));
+        self.v6.each(&mut |entry| claims.extend(self.claim(entry.best(), entry.network.block(entry.length))));
+        claims.sort_by(|a, b| (a.prefix, a.rank()).cmp(&(b.prefix, b.rank())));
+        claims
+    }
+
+    /// How many claims there are.
+    pub fn len(&self) -> usize {
+        self.counts.iter().map(|count| *count as usize).sum()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets that the claims take, but for what the allocator needs and the names of the nodes.
+    pub fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes()
+    }
+}
+
+impl Extend<Claim> for ClaimTable {
+    fn extend<I: IntoIterator<Item = Claim>>(&mut self, claims: I) {
+        self.apply(claims.into_iter().map(|claim| {
+            let come = vec![(claim.prefix, claim.rank().0)];
+            (claim.node, ClaimChange { gone: Vec::new(), come })
+        }));
+    }
+}
+
+impl FromIterator<Claim> for ClaimTable {
+    fn from_iter<I: IntoIterator<Item = Claim>>(claims: I) -> Self {
+        let mut table = Self::new();
+        table.extend(claims);
+        table
+    }
+}
+
+/// Equal claims: numbers may differ.
+impl PartialEq for ClaimTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.claims() == other.claims()
+    }
+}
+
+impl fmt::Debug for ClaimTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.claims()).finish()
+    }
+}
+
+/// Changes of one address family on their way into the table.
+struct Pending<K> {
+    gone: Vec<Entry<K>>,
+    come: Vec<Entry<K>>,
+}
+
+impl<K> Default for Pending<K> {
+    fn default() -> Self {
+        Self { gone: Vec::new(), come: Vec::new() }
+    }
+}
+
+impl<K: Bits> Pending<K> {
+    fn add(&mut self, is_new: bool, network: K, length: u8, rank: Rank, node: u16) {
+        let list = if is_new { &mut self.come } else { &mut self.gone };
+        list.push(Entry { network, length, rank, node });
+    }
+
+    /// Returns whose claims went.
+    fn apply(mut self, trie: &mut Trie<K>, names: &Names, counts: &mut [u32]) -> Vec<u16> {
+        self.gone.sort_unstable_by(|a, b| a.compare(b, names));
+        self.come.sort_unstable_by(|a, b| a.compare(b, names));
+        let taken = trie.apply(Changes { gone: &self.gone, come: &self.come }, names);
+        self.come.iter().for_each(|entry| counts[usize::from(entry.node)] += 1);
+        taken.iter().for_each(|entry| counts[usize::from(entry.node)] -= 1);
+        let mut nodes: Vec<u16> = taken.iter().map(|entry| entry.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+}
+
+/// As long as the most bits that the client has in common with a claim of somebody else, and one more.
+///
+/// That claim is a neighbour of the client in the order of addresses: any other one to the same side has fewer bits in
+/// common with the client, or covers it and is shorter.
+fn scope<K: Bits>(trie: &Trie<K>, client: K, won: Option<u8>) -> u8 {
+    let from = won.unwrap_or(0);
+    let (before, behind) = trie.around(client);
+    let before = before.map(|(network, length)| (length, length.min(client.common(network))));
+    let behind = behind.map(|network| (u8::MAX, client.common(network)));
+    [before, behind]
+        .into_iter()
+        .flatten()
+        .filter(|(length, common)| won.is_none_or(|won| *length > won && *common >= won))
+        .fold(from, |scope, (_, common)| scope.max(common.saturating_add(1)))
 }
 
 /// A single address as a prefix. An IPv4 address that a dual-stack socket reports inside IPv6 is an IPv4 address.
@@ -114,95 +304,4 @@ pub(crate) fn host(address: IpAddr) -> IpNet {
 /// The block of that length around a prefix.
 pub(crate) fn block_around(client: IpNet, length: u8) -> IpNet {
     IpNet::new(client.addr(), length).map_or(client, |net| net.trunc())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use ipnet::IpNet;
-    use proptest::collection::vec;
-    use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
-
-    use super::{Claims, block_around};
-    use crate::Claim;
-
-    /// Prefixes from a small corner of the address space, so that they often cover each other.
-    fn prefix() -> impl Strategy<Value = IpNet> {
-        let v4 = (0..16_u32, 8..=32_u8).prop_map(|(low, length)| {
-            IpNet::new(std::net::Ipv4Addr::from(0x0a00_0000 | (low << 4)).into(), length).unwrap().trunc()
-        });
-        let v6 = (0..16_u128, 20..=128_u8).prop_map(|(low, length)| {
-            IpNet::new(std::net::Ipv6Addr::from((0x2001_0db8_u128 << 96) | (low << 4)).into(), length).unwrap().trunc()
-        });
-        prop_oneof![v4, v6]
-    }
-
-    fn claims() -> impl Strategy<Value = Vec<Claim>> {
-        let claim = (prefix(), 0..5_u8, 0..3_u16).prop_map(|(prefix, node, preference)| Claim {
-            node: format!("n{node}").parse().unwrap(),
-            prefix,
-            preference,
-            proven: false,
-            rtt: None,
-        });
-        vec(claim, 0..40)
-    }
-
-    /// The rule, read out slowly.
-    fn slow_best(claims: &[Claim], client: IpNet, usable: impl Fn(&Claim) -> bool) -> Option<&Claim> {
-        let covering = claims.iter().filter(|claim| claim.prefix.contains(&client) && usable(claim));
-        covering
-            .min_by_key(|claim| (std::cmp::Reverse(claim.prefix.prefix_len()), claim.preference, claim.node.clone()))
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn the_best_claim_is_the_one_of_the_rule(list in claims(), client in prefix(), away in 0..5_u8) {
-            let table = Claims::new(list.clone());
-            let away = format!("n{away}");
-            let usable = |claim: &Claim| claim.node.as_str() != away;
-            prop_assert_eq!(table.best(client, usable), slow_best(&list, client, usable));
-            prop_assert_eq!(table.best(client, |_| true), slow_best(&list, client, |_| true));
-        }
-
-        #[test]
-        fn within_a_scope_everybody_has_the_same_best_claim(list in claims(), client in prefix(), other in any::<u128>()) {
-            let table = Claims::new(list);
-            let won = table.best(client, |_| true);
-            let scope = table.scope(client, won);
-            prop_assert!(scope <= client.prefix_len());
-            prop_assert!(won.is_none_or(|claim| scope >= claim.prefix.prefix_len()));
-            // Another client of the same block, and as small a network.
-            let block = block_around(client, scope);
-            let addr = match client {
-                IpNet::V4(net) => {
-                    let host = u32::MAX.checked_shr(scope.into()).unwrap_or(0);
-                    std::net::Ipv4Addr::from(u32::from(net.network()) & !host | (other as u32) & host).into()
-                }
-                IpNet::V6(net) => {
-                    let host = u128::MAX.checked_shr(scope.into()).unwrap_or(0);
-                    std::net::Ipv6Addr::from(u128::from(net.network()) & !host | other & host).into()
-                }
-            };
-            let other = IpNet::new(addr, client.prefix_len()).unwrap().trunc();
-            prop_assert!(block.contains(&other));
-            prop_assert_eq!(table.best(other, |_| true), won);
-        }
-    }
-
-    #[test]
-    fn of_equal_claims_the_better_preference_stays() {
-        let claim = |preference| Claim {
-            node: "fra".parse().unwrap(),
-            prefix: "10.1.2.3/8".parse().unwrap(),
-            preference,
-            proven: false,
-            rtt: None,
-        };
-        let table = Claims::new(vec![claim(5), claim(2), claim(9)]);
-        let blocks = table.covering("10.0.0.1/32".parse().unwrap());
-        assert_eq!(blocks.concat(), [Claim { prefix: "10.0.0.0/8".parse().unwrap(), ..claim(2) }]);
-    }
 }

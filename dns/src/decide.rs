@@ -24,7 +24,7 @@ use crate::snapshot::{CutRole, Place, Snapshot, Stand};
 use crate::steer::{Eye, Family, Pool, Ranking};
 use crate::wire_name::WireName;
 use crate::zone::Cut;
-use crate::{Claim, Label, Mode, Service, Standing};
+use crate::{Best, Claim, Label, Mode, Service};
 
 /// For whom an answer is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) struct Course<'s> {
     near: &'s Label,
     /// The node that is asked.
     asked: &'s Label,
-    pub(crate) claim: Option<&'s Claim>,
+    pub(crate) claim: Option<Best>,
     pub(crate) turn: Turn<'s>,
     /// The prefix length for which the answer holds (RFC 7871).
     pub(crate) scope: u8,
@@ -130,7 +130,7 @@ pub struct Decision<'s> {
     /// The node whose measurements decide.
     pub decider: Label,
     /// The claim that won, if the node was asked as DNS-B and somebody claims the client.
-    pub claim: Option<&'s Claim>,
+    pub claim: Option<Claim>,
     /// Which way the answer goes.
     pub way: Way,
     /// The servers in order, with reasons.
@@ -153,7 +153,7 @@ pub fn decide<'s>(
         service: stand.pool.service(),
         ranking: course.rank(family),
         decider: course.decider().clone(),
-        claim: course.claim,
+        claim: course.claim.and_then(|best| snapshot.claims().claim(best, host(client))),
         way: course.turn.way(),
     })
 }
@@ -190,10 +190,10 @@ fn as_dns_b<'s>(
     client: Client,
 ) -> Course<'s> {
     let pool = stand.pool;
-    let claim =
-        snapshot.claims().best(client.net(), |claim| standing(snapshot, claim).is_some_and(Standing::takes_referrals));
-    let cut = claim
-        .and_then(|claim| place.zone.cuts.get(claim.node.as_str().as_bytes()))
+    let claim = snapshot.best_claim(client.net());
+    let near = claim.and_then(|claim| snapshot.claimant(claim.node)).map(|node| &node.label);
+    let cut = near
+        .and_then(|near| place.zone.cuts.get(near.as_str().as_bytes()))
         // Under a wildcard it is the asked name that stands in the cut, where it falls under the same wildcard again.
         .filter(|cut| !cut.nameservers.is_empty() && path.fits_below(place.own, &cut.apex));
     let turn = match (claim, cut) {
@@ -205,10 +205,10 @@ fn as_dns_b<'s>(
         (Some(_), None) => Turn::Answer(Direct::NoCut),
         (Some(_), Some(cut)) => Turn::Refer { cut, serves: snapshot.role(who, cut) },
     };
-    let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim));
+    let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim.map(|claim| claim.length)));
     Course {
         pool,
-        near: claim.map_or(who, |claim| &claim.node),
+        near: near.unwrap_or(who),
         asked: who,
         claim,
         turn,
@@ -216,11 +216,6 @@ fn as_dns_b<'s>(
         // All clients of a block get one answer, because a resolver will give all of them the one that it holds.
         share: client.subnet.map_or(client.source, |subnet| block_around(subnet, scope)),
     }
-}
-
-/// How the mesh sees the node that made a claim.
-pub(crate) fn standing(snapshot: &Snapshot, claim: &Claim) -> Option<Standing> {
-    snapshot.node(claim.node.as_str()).map(|node| node.standing)
 }
 
 impl<'s> Course<'s> {

@@ -14,12 +14,12 @@ use serde::Serialize;
 use crate::alias::{target, walk};
 use crate::answer::answer_as;
 use crate::claims::host;
-use crate::decide::{Client, Course, Direct, Turn, Way, course, standing};
+use crate::decide::{Client, Course, Direct, Turn, Way, course};
 use crate::explain_names;
 use crate::snapshot::{CutRole, Snapshot};
 use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
 use crate::wire_name::{WireName, mnemonic, plain};
-use crate::{Claim, Label, Question, Reply, RowState, Standing};
+use crate::{Best, Label, Node, Question, Reply, RowState, Standing};
 
 /// Why a resolver gets what it gets. `Display` makes a page for people of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,7 +71,7 @@ pub struct ClaimLine {
     /// Round trip from the node to the resolvers, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// How the mesh sees the node.
-    pub standing: Option<Standing>,
+    pub standing: Standing,
     /// Did it win?
     pub won: bool,
     /// Why it won or lost.
@@ -168,32 +168,37 @@ fn claims(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr) -> Vec<ClaimLi
         return Vec::new();
     }
     let covering = snapshot.claims().covering(host(from));
-    covering.into_iter().flatten().map(|claim| claim_line(snapshot, course, claim)).collect()
+    covering.into_iter().filter_map(|claim| claim_line(snapshot, course, from, claim)).collect()
 }
 
-fn claim_line(snapshot: &Snapshot, course: &Course<'_>, claim: &Claim) -> ClaimLine {
-    let standing = standing(snapshot, claim);
+fn claim_line(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr, claim: Best) -> Option<ClaimLine> {
+    let Node { label, standing, .. } = snapshot.claimant(claim.node)?;
     let won = course.claim == Some(claim);
-    let why = match (course.claim, standing) {
+    let best = course.claim.and_then(|best| Some((best, &snapshot.claimant(best.node)?.label)));
+    let why = match best {
         _ if won => "wins: longest prefix, then lowest preference, proof, round trip, name".to_owned(),
-        (_, Some(standing)) if !standing.takes_referrals() => format!("not used: {} is {standing}", claim.node),
-        (Some(best), _) if best.prefix != claim.prefix => format!("a longer prefix wins: {}", best.prefix),
-        (Some(best), _) if best.preference != claim.preference => format!("{} has the lower preference", best.node),
-        (Some(best), _) if best.proven && !claim.proven => format!("{} has proven its claim", best.node),
-        (Some(best), _) if best.rank().0 != claim.rank().0 => format!("{} has the shorter round trip", best.node),
-        (Some(best), _) => format!("as good as that of {}, whose name comes first", best.node),
-        (None, _) => "not used".to_owned(),
+        _ if !standing.takes_referrals() => format!("not used: {label} is {standing}"),
+        Some((best, _)) if best.length != claim.length => {
+            format!("a longer prefix wins: {}", best.prefix(host(from)))
+        }
+        Some((best, winner)) if best.rank.preference() != claim.rank.preference() => {
+            format!("{winner} has the lower preference")
+        }
+        Some((best, winner)) if best.rank.proven() && !claim.rank.proven() => format!("{winner} has proven its claim"),
+        Some((best, winner)) if best.rank != claim.rank => format!("{winner} has the shorter round trip"),
+        Some((_, winner)) => format!("as good as that of {winner}, whose name comes first"),
+        None => "not used".to_owned(),
     };
-    ClaimLine {
-        prefix: claim.prefix.to_string(),
-        node: claim.node.clone(),
-        preference: claim.preference,
-        proven: claim.proven,
-        rtt_ms: claim.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
-        standing,
+    Some(ClaimLine {
+        prefix: claim.prefix(host(from)).to_string(),
+        node: label.clone(),
+        preference: claim.rank.preference(),
+        proven: claim.rank.proven(),
+        rtt_ms: claim.rank.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        standing: *standing,
         won,
         why,
-    }
+    })
 }
 
 fn line(ranked: &Ranked<'_>, now: Duration) -> ServerLine {
@@ -234,7 +239,8 @@ fn why(
     let name = plain(name);
     let wild = wild.map_or(String::new(), |source| format!("{name} falls under the service {source}. "));
     let decider = course.decider();
-    let claimed = course.claim.map_or(String::new(), |claim| {
+    let claim = course.claim.and_then(|best| snapshot.claims().claim(best, host(from)));
+    let claimed = claim.map_or(String::new(), |claim| {
         format!("{from} lies in {}, which {} claims with preference {}", claim.prefix, claim.node, claim.preference)
     });
     let way = match &course.turn.way() {
@@ -248,7 +254,7 @@ fn why(
             format!("{claimed}; {as_node} serves {cut}'s cut itself, so the addresses come in the same answer")
         }
         Way::Answer(Direct::Unclaimed) => {
-            let lost = !snapshot.claims().covering(host(from)).is_empty();
+            let lost = snapshot.is_claimed(from);
             let nobody = if lost { "every node that claims it is away" } else { "nobody claims it" };
             format!("{from}: {nobody}, so {as_node} answers at once from its own measurements")
         }

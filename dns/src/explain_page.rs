@@ -61,7 +61,7 @@ fn claim_cells(claim: &ClaimLine) -> Vec<String> {
         claim.node.to_string(),
         claim.preference.to_string(),
         how(claim),
-        claim.standing.map_or_else(|| "unknown".to_owned(), |standing| standing.to_string()),
+        claim.standing.to_string(),
         claim.why.clone(),
     ]
 }

@@ -20,7 +20,6 @@ mod alias;
 mod answer;
 mod binding;
 mod carried;
-mod claim_table;
 mod claims;
 mod cookie;
 mod counters;
@@ -55,7 +54,7 @@ mod world;
 mod zone;
 
 pub use answer::answer;
-pub use claim_table::{Best, ClaimChange, ClaimTable};
+pub use claims::{Best, ClaimChange, ClaimTable};
 pub use counters::{Counters, Counts};
 pub use decide::{Client, Decision, Direct, Way, decide};
 pub use edns::LARGEST_UDP;

@@ -32,6 +32,16 @@ impl Rank {
         Self(u32::from(preference) << 16 | configured | rtt.map_or(UNMEASURED, steps))
     }
 
+    /// As a table keeps it.
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// From what a table kept.
+    pub(crate) fn of_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// The operator's preference.
     pub fn preference(self) -> u16 {
         (self.0 >> 16) as u16

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hickory_proto::rr::RData;
+use ipnet::IpNet;
 
-use crate::claims::Claims;
 use crate::label::NAMESERVER_PREFIX;
 use crate::records::MOST_ADDRESSES;
 use crate::static_names::{WHOAMI, misfit};
 use crate::steer::{Pool, Seen};
 use crate::wire_name::WireName;
 use crate::zone::{Content, Cut, NameMap, ZoneData, node};
-use crate::{Claim, Label, Node, Problem, Row, RrSet, Service, World, Zone};
+use crate::{Best, ClaimTable, Label, Node, Problem, Row, RrSet, Service, World, Zone};
 
 /// One state of the world, immutable and numbered.
 pub struct Snapshot {
@@ -26,11 +26,21 @@ pub struct Snapshot {
     lingering: Vec<Label>,
     /// Sorted by name.
     nodes: Vec<Node>,
-    claims: Claims,
+    claims: ClaimTable,
+    /// By the numbers that the table gives to nodes.
+    claimants: Box<[Claimant]>,
     pools: Vec<Pool>,
     zones: NameMap<ZoneData>,
     /// Most labels of any zone's name: longer suffixes need not be looked up.
     deepest_zone: usize,
+}
+
+/// A node that claims something.
+#[derive(Clone, Copy, Default)]
+struct Claimant {
+    /// Its place among the nodes; nothing: it is no member.
+    node: Option<u32>,
+    takes_referrals: bool,
 }
 
 /// As what a node answers for a cut.
@@ -82,7 +92,8 @@ impl Snapshot {
             zone_serial: world.zone_serial,
             me,
             lingering: world.lingering,
-            claims: claims_of(world.claims, &nodes, &mut problems),
+            claimants: claimants_of(&world.claims, &nodes, &mut problems),
+            claims: world.claims,
             nodes,
             pools: Vec::new(),
             zones: NameMap::default(),
@@ -195,10 +206,21 @@ impl Snapshot {
 
     /// Does any node claim this address?
     pub(crate) fn is_claimed(&self, address: IpAddr) -> bool {
-        self.claims.best(crate::claims::host(address), |_| true).is_some()
+        self.claims.best(crate::claims::host(address), |number| self.claimant(number).is_some()).is_some()
     }
 
-    pub(crate) fn claims(&self) -> &Claims {
+    /// The claim that wins for a client among those of nodes that take referrals.
+    pub(crate) fn best_claim(&self, client: IpNet) -> Option<Best> {
+        let takes_referrals = |claimant: &Claimant| claimant.takes_referrals;
+        self.claims.best(client, |number| self.claimants.get(usize::from(number)).is_some_and(takes_referrals))
+    }
+
+    /// The node that has this number in the table of claims.
+    pub(crate) fn claimant(&self, number: u16) -> Option<&Node> {
+        self.nodes.get(self.claimants.get(usize::from(number))?.node? as usize)
+    }
+
+    pub(crate) fn claims(&self) -> &ClaimTable {
         &self.claims
     }
 
@@ -359,19 +381,16 @@ fn nodes_of(mut nodes: Vec<Node>, me: &Label, problems: &mut Vec<Problem>) -> Ve
     nodes
 }
 
-/// Keeps the claims of known nodes.
-fn claims_of(claims: Vec<Claim>, nodes: &[Node], problems: &mut Vec<Problem>) -> Claims {
-    let mut strangers: BTreeMap<Label, usize> = BTreeMap::new();
-    let known = claims
-        .into_iter()
-        .filter_map(|claim| match node(nodes, claim.node.as_str()) {
-            Some(node) => Some(Claim { node: node.label.clone(), ..claim }),
-            None => {
-                *strangers.entry(claim.node).or_default() += 1;
-                None
-            }
-        })
-        .collect();
-    problems.extend(strangers.into_iter().map(|(node, count)| Problem::ClaimsOfStrangers(node, count)));
-    Claims::new(known)
+/// Finds the nodes that claim something. Claims of others count for nobody.
+fn claimants_of(claims: &ClaimTable, nodes: &[Node], problems: &mut Vec<Problem>) -> Box<[Claimant]> {
+    let mut claimants = vec![Claimant::default(); claims.numbers()];
+    for (number, label, count) in claims.nodes() {
+        let Ok(at) = nodes.binary_search_by(|node| node.label.cmp(label)) else {
+            problems.push(Problem::ClaimsOfStrangers(label.clone(), count));
+            continue;
+        };
+        claimants[usize::from(number)] =
+            Claimant { node: u32::try_from(at).ok(), takes_referrals: nodes[at].standing.takes_referrals() };
+    }
+    claimants.into()
 }

@@ -13,7 +13,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Label, Rank};
+use crate::{ClaimTable, Label, Rank};
 
 /// Everything that answers are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub struct World {
     /// All members, this node included.
     pub nodes: Vec<Node>,
     /// Which node is near which resolvers.
-    pub claims: Vec<Claim>,
+    pub claims: ClaimTable,
     /// The catalogue's services.
     pub services: Vec<Service>,
     /// The catalogue's static records: what stands in the zones beside services.
@@ -51,7 +51,7 @@ impl World {
             lingering: Vec::new(),
             zones: Vec::new(),
             nodes: Vec::new(),
-            claims: Vec::new(),
+            claims: ClaimTable::new(),
             services: Vec::new(),
             records: Vec::new(),
             rows: Vec::new(),

@@ -74,8 +74,8 @@ fn any_world() -> impl Strategy<Value = World> {
             world.zones = ZONES.iter().map(|apex| Zone { apex: name(apex), nameservers: Vec::new() }).collect();
             world.nodes = vec![node("fra", 7, Standing::Alive), node("nyc", 9, nyc)];
             let prefix = "203.0.113.0/24".parse().unwrap();
-            world.claims =
-                vec![Claim { node: claimant.parse().unwrap(), prefix, preference: 1, proven: false, rtt: None }];
+            let node = claimant.parse().unwrap();
+            world.claims.insert(Claim { node, prefix, preference: 1, proven: false, rtt: None });
             world.records = records;
             world.services = services;
             world

@@ -7,8 +7,10 @@
 //! **Invariant:** `nigh_gossip` and `nigh_dns` meet here and nowhere else, and nothing here decides: who is nearest,
 //! what is up and what is answered is decided in `nigh_dns` from plain data.
 
+pub mod claims;
+
 use hickory_proto::rr::{Name, RData, RecordType};
-use nigh_dns::{self as dns, Label, World};
+use nigh_dns::{self as dns, ClaimTable, Label, World};
 
 use crate::{
     catalogue::{self, Catalogue, Mode},
@@ -16,9 +18,9 @@ use crate::{
     measure::Measurements,
 };
 
-/// The world as the snapshot wants it. `own` says when this node's own rows were last sampled; `lingering` are the
-/// cuts that this node left but still answers for.
-pub fn world(serial: u64, facts: &Facts, own: &Measurements, lingering: Vec<Label>) -> World {
+/// The world as the snapshot wants it. `claims` are those of the facts, laid out by [`claims::Claimed`]; `own` says when
+/// this node's own rows were last sampled; `lingering` are the cuts that this node left but still answers for.
+pub fn world(serial: u64, facts: &Facts, claims: ClaimTable, own: &Measurements, lingering: Vec<Label>) -> World {
     let catalogue = &facts.listed.catalogue;
     World {
         zones: zones(catalogue),
@@ -29,7 +31,7 @@ pub fn world(serial: u64, facts: &Facts, own: &Measurements, lingering: Vec<Labe
         me: facts.me.clone(),
         lingering,
         nodes: facts.nodes.iter().map(|(label, node)| dns_node(label, node)).collect(),
-        claims: facts.nodes.iter().flat_map(|(label, node)| claims(label, node)).collect(),
+        claims,
         rows: facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, own)).collect(),
     }
 }
@@ -93,16 +95,6 @@ fn dns_node(label: &Label, node: &NodeFacts) -> dns::Node {
         serves: node.profile.serves.clone(),
         standing: node.standing,
     }
-}
-
-fn claims<'a>(label: &'a Label, node: &'a NodeFacts) -> impl Iterator<Item = dns::Claim> + 'a {
-    node.claims.iter().flat_map(|page| page.iter()).map(|claim| dns::Claim {
-        node: label.clone(),
-        prefix: claim.prefix,
-        preference: claim.preference,
-        proven: false,
-        rtt: None,
-    })
 }
 
 fn services(catalogue: &Catalogue) -> Vec<dns::Service> {

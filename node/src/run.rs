@@ -44,7 +44,7 @@ use crate::{
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
     membership::{self, State},
-    projection,
+    projection::{self, claims::Claimed},
     publisher::Publisher,
     running::{Latest, Running},
     tables::{claims::Claim, latency::Row, profile::Profile},
@@ -104,6 +104,7 @@ struct Node {
     reader: Reader,
     publisher: Publisher,
     cuts: Cuts,
+    claimed: Claimed,
     serial: u64,
     next_volunteer: Instant,
     next_plea: Instant,
@@ -206,6 +207,7 @@ impl Node {
             publisher: Publisher::new(mesh.clone(), profile, claims, last_run),
             mesh,
             cuts,
+            claimed: Claimed::default(),
             serial: 0,
             next_volunteer: epoch + VOLUNTEER,
             next_plea: epoch + PLEAD, // the first snapshot's warnings say it as well
@@ -280,7 +282,9 @@ impl Node {
     fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) -> anyhow::Result<()> {
         self.serial += 1;
         let lingering = self.cuts.answered_for(unix()).cloned().chain(cuts_of_the_revoked(view)).collect();
-        let (snapshot, problems) = Snapshot::build(projection::world(self.serial, &facts, measured, lingering));
+        let claims = self.claimed.follow(facts.nodes.iter().map(|(label, node)| (label, &node.claims)));
+        let world = projection::world(self.serial, &facts, claims, measured, lingering);
+        let (snapshot, problems) = Snapshot::build(world);
         self.running.snapshot.store(Arc::new(snapshot));
         let mut warnings: Vec<String> =
             membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();

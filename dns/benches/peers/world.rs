@@ -39,7 +39,7 @@ pub fn world(claims: usize) -> World {
         serves: vec![label.clone()],
         standing: Standing::Alive,
     }));
-    world.claims = loopback(&labels[0]);
+    world.claims = loopback(&labels[0]).into_iter().collect();
     world.claims.extend(prefixes(claims).enumerate().map(|(at, prefix)| {
         let node = if at % 3 == 0 { 0 } else { at % NODES };
         Claim { node: labels[node].clone(), prefix, preference: 10, proven: false, rtt: None }

@@ -77,8 +77,8 @@ fn distinct(count: usize, mut draw: impl FnMut() -> IpNet) -> Vec<IpNet> {
 pub fn read(path: &str, count: usize) -> Vec<IpNet> {
     let mut text = String::new();
     if path.ends_with(".gz") {
-        let unpacking = Command::new("gzip").args(["-dc", path]).stdout(Stdio::piped()).spawn().unwrap();
-        unpacking.stdout.unwrap().read_to_string(&mut text).unwrap();
+        let unpacked = Command::new("gzip").args(["-dc", path]).stderr(Stdio::inherit()).output().unwrap();
+        text = String::from_utf8(unpacked.stdout).unwrap();
     } else {
         std::fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
     }

@@ -67,7 +67,7 @@ impl Dice {
         for prefix in ["0.0.0.0/0", "203.0.113.0/24", "203.0.113.0/28", "198.51.100.0/24", "2001:db8::/32"] {
             for _ in 0..self.roll(3) {
                 let (node, preference) = (self.label(), self.roll(3) as u16);
-                world.claims.push(Claim {
+                world.claims.insert(Claim {
                     node,
                     prefix: prefix.parse().unwrap(),
                     preference,

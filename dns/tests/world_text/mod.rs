@@ -74,7 +74,7 @@ impl WorldText {
                 let (node, standing) = (label(node)?, self::standing(standing)?);
                 world.nodes.iter_mut().filter(|held| held.label == node).for_each(|held| held.standing = standing);
             }
-            ("claim", [prefix, node, preference, options @ ..]) => world.claims.push(Claim {
+            ("claim", [prefix, node, preference, options @ ..]) => world.claims.insert(Claim {
                 node: label(node)?,
                 prefix: prefix.parse().map_err(text)?,
                 preference: preference.parse().map_err(text)?,

@@ -62,18 +62,27 @@ impl<K> Default for Trie<K> {
 
 impl<K: Bits> Trie<K> {
     /// The best claim for a client's block among those whose node is usable.
+    #[inline]
     pub(super) fn best(&self, client: K, length: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
-        self.best_below(0, client, length, usable)
+        let (mut trie, mut depth) = (self, 0);
+        while let Self::Branch(branch) = trie {
+            trie = &branch.ways[client.digit::<STRIDE>(depth)];
+            depth += STRIDE;
+        }
+        let Self::Bucket(bucket) = trie else { return None };
+        bucket.best(client, length, usable).or_else(|| self.best_around(client, length, usable))
     }
 
-    fn best_below(&self, depth: u8, client: K, length: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
-        match self {
-            Self::Bucket(bucket) => bucket.best(client, length, usable),
-            // A claim below is longer than one here.
-            Self::Branch(branch) => branch.ways[client.digit::<STRIDE>(depth)]
-                .best_below(depth + STRIDE, client, length, usable)
-                .or_else(|| branch.here.best(client, length, usable)),
+    /// The best claim among those that cover more than one bucket.
+    fn best_around(&self, client: K, length: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
+        let (mut trie, mut depth, mut best) = (self, 0, None);
+        while let Self::Branch(branch) = trie {
+            // A claim further down is longer.
+            best = branch.here.best(client, length, usable).or(best);
+            trie = &branch.ways[client.digit::<STRIDE>(depth)];
+            depth += STRIDE;
         }
+        best
     }
 
     /// Takes claims out and in. What is to go and is not there is no matter. Returns what was really taken out.
@@ -132,12 +141,12 @@ impl<K: Bits> Trie<K> {
         }
     }
 
-    /// Visits the claims of the prefixes that cover a client's block, the longest last, each prefix's in their order.
+    /// Visits the claims of the prefixes that cover a client's block, each prefix's best first.
     pub(super) fn covering(&self, client: K, length: u8, visit: &mut impl FnMut(Entry<K>)) {
         let (mut trie, mut depth) = (self, 0);
         let mut bucket = |bucket: &Bucket<K>| {
             let covers = |entry: &Entry<K>| entry.length <= length && client.common(entry.network) >= entry.length;
-            bucket.entries().filter(covers).for_each(&mut *visit);
+            bucket.entries().rev().filter(covers).for_each(&mut *visit);
         };
         while let Self::Branch(branch) = trie {
             bucket(&branch.here);
@@ -149,43 +158,43 @@ impl<K: Bits> Trie<K> {
         }
     }
 
-    /// The last claim that begins at an address or before it, and of several there the longest: where, and its length.
-    pub(super) fn until(&self, address: K) -> Option<(K, u8)> {
-        self.until_below(0, address)
+    /// The last claim that begins at an address or before it, and of several there the longest: where, and its length. And
+    /// where the next one begins.
+    pub(super) fn around(&self, address: K) -> (Option<(K, u8)>, Option<K>) {
+        self.around_below(0, address)
     }
 
-    fn until_below(&self, depth: u8, address: K) -> Option<(K, u8)> {
+    fn around_below(&self, depth: u8, address: K) -> (Option<(K, u8)>, Option<K>) {
         let branch = match self {
-            Self::Bucket(bucket) => return bucket.until(address),
+            Self::Bucket(bucket) => return bucket.around(address),
             Self::Branch(branch) => branch,
         };
         let at = address.digit::<STRIDE>(depth);
-        let last = K::default().last(0);
-        let below = branch.ways[at].until_below(depth + STRIDE, address);
-        let below = below.or_else(|| {
-            let earlier = branch.ways[..at].iter().rev();
-            earlier.map(|way| way.until_below(depth + STRIDE, last)).find(Option::is_some).flatten()
-        });
-        below.max(branch.here.until(address))
+        let (before, behind) = branch.ways[at].around_below(depth + STRIDE, address);
+        let before = before.or_else(|| branch.ways[..at].iter().rev().find_map(Self::last));
+        let behind = behind.or_else(|| branch.ways[at + 1..].iter().find_map(Self::first));
+        let (before_here, behind_here) = branch.here.around(address);
+        (before.max(before_here), behind.into_iter().chain(behind_here).min())
     }
 
-    /// Where the first claim begins that begins at an address or behind it.
-    pub(super) fn at_or_behind(&self, address: K) -> Option<K> {
-        self.at_or_behind_below(0, address)
+    /// The last claim: where it begins, and its length.
+    fn last(&self) -> Option<(K, u8)> {
+        let of_bucket = |bucket: &Bucket<K>| bucket.entries().next_back().map(|last| (last.network, last.length));
+        match self {
+            Self::Bucket(bucket) => of_bucket(bucket),
+            Self::Branch(branch) => branch.ways.iter().rev().find_map(Self::last).max(of_bucket(&branch.here)),
+        }
     }
 
-    fn at_or_behind_below(&self, depth: u8, address: K) -> Option<K> {
-        let branch = match self {
-            Self::Bucket(bucket) => return bucket.at_or_behind(address),
-            Self::Branch(branch) => branch,
-        };
-        let at = address.digit::<STRIDE>(depth);
-        let below = branch.ways[at].at_or_behind_below(depth + STRIDE, address);
-        let below = below.or_else(|| {
-            let later = branch.ways[at + 1..].iter();
-            later.map(|way| way.at_or_behind_below(depth + STRIDE, K::default())).find(Option::is_some).flatten()
-        });
-        below.into_iter().chain(branch.here.at_or_behind(address)).min()
+    /// Where the first claim begins.
+    fn first(&self) -> Option<K> {
+        match self {
+            Self::Bucket(bucket) => bucket.entries().next().map(|first| first.network),
+            Self::Branch(branch) => {
+                let below = branch.ways.iter().find_map(Self::first);
+                below.into_iter().chain(branch.here.entries().next().map(|first| first.network)).min()
+            }
+        }
     }
 
     /// Octets on the heap, but for what the allocator needs.
