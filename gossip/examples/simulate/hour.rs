@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nigh_gossip::sim::{KINDS, Traffic};
+
 use crate::{options::Options, report::Report};
 
 /// One node in so many stalls now and then: 5 %.
@@ -14,6 +16,7 @@ pub fn run(options: &Options, report: &mut Report) {
     sim.warm_up(Duration::from_secs(20));
     sim.set_loss(options.loss_or(0.2));
     (0..nodes).step_by(ONE_IN).for_each(|node| sim.stall_now_and_then(node));
+    let before: Vec<Traffic> = (0..nodes).map(|node| sim.traffic(node)).collect();
     for minute in 0..minutes {
         eprint!("\rminute {minute} of {minutes}, {} false verdicts", sim.false_verdicts().verdicts);
         sim.run_for(Duration::from_secs(60));
@@ -25,6 +28,15 @@ pub fn run(options: &Options, report: &mut Report) {
     }
     report.bounded("false verdicts", found.verdicts as f64, "", 0.0);
     report.bounded("nodes held for dead", found.victims.len() as f64, "", 0.0);
-    report.row("refutations", sim.counts().refutations as f64, "");
+    let counts = sim.counts();
+    report.row("refutations", counts.refutations as f64, "");
+    let mut spent = Traffic::default();
+    before.into_iter().enumerate().for_each(|(node, before)| spent += sim.traffic(node) - before);
+    let each = nodes as f64 * minutes.max(1) as f64 * 60.0;
+    for (kind, name) in KINDS.iter().enumerate() {
+        report.row(format!("in per node: {name}"), spent.count_in[kind] as f64 / each, "/s");
+    }
+    let pages = counts.pages_new + counts.pages_again;
+    report.row("pages received per new page", pages as f64 / counts.pages_new.max(1) as f64, "");
     report.speed(&sim);
 }
