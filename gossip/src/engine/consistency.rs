@@ -49,7 +49,10 @@ impl Engine {
             }
             let incarnation = self.member(id).map(|member| member.incarnation);
             if self.incarnations[seat.index()] != incarnation {
-                return Some(format!("{id}: kept {:?}, its page says {incarnation:?}", self.incarnations[seat.index()]));
+                return Some(format!(
+                    "{id}: kept {:?}, its page says {incarnation:?}",
+                    self.incarnations[seat.index()]
+                ));
             }
             let key = crate::page::Key { owner: Owner::Node(id), table: Table::WATCH, slot: Slot::page(0) };
             let rows = self.replica.page(&key).map(Page::watch_rows).unwrap_or_default().iter();

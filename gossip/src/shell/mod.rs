@@ -8,15 +8,17 @@
 //! ```
 //!
 //! All of it lives on one thread of its own, with its own runtime. A heartbeat is a packet, an acknowledgement and four
-//! tasks that wake each other; where they wake each other across threads, the waking costs more than the work (1.4 % of
-//! a core in an idle mesh of 30 on the node's runtime, 1.1 % on this one, and a change is seen in half the time). It also
-//! keeps the mesh's bursts off the threads that answer. Reading and verifying a megabyte of pages takes it 0.1 s.
+//! tasks that wake each other; where they wake each other across threads, the waking costs more than the work
+//! (`cargo run --release -p nigh-gossip --example peers -- --only nigh` says what an idle node costs). It also keeps the
+//! mesh's bursts, a megabyte of pages to verify at a join, off the threads that answer.
 //!
 //! Every channel is bounded; a full one makes the reader wait, and with it the peer's stream.
 
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
 
 mod disk;
+mod saving;
+mod streams;
 mod swarm;
 mod task;
 mod view;

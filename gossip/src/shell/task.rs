@@ -17,22 +17,22 @@ use libp2p::{
 };
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::{
-    sync::{Mutex, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
 use super::{
     Command, MeshConfig, MeshError, MeshView,
     disk::{self, Remembered, Store},
+    saving::Saver,
+    streams::{read_all, write_all},
     swarm::{self, Behaviour, Transport},
 };
 use crate::{
     engine::{Action, Engine, Setup, Shared, Target},
     id::NodeId,
     message::Message,
-    page::{Key, Page},
     replica::Accepted,
-    stream,
     time::Moment,
 };
 
@@ -46,10 +46,6 @@ const STREAMS_PER_PEER: usize = 2;
 const GATHER: Duration = Duration::from_millis(20);
 /// ... and longer if making the view is dear: it takes at most this part of the task's time.
 const SHOW_SHARE: u32 = 20;
-/// The replica is written to disk this often, if it changed ...
-const SAVE: Duration = Duration::from_secs(10);
-/// ... and this soon when pages came or went: a new member's address is worth more than a new figure in an old page.
-const SAVE_SOON: Duration = Duration::from_secs(2);
 /// Opening a stream on a live connection takes a round trip; a peer that does not answer is no link.
 const OPEN: Duration = Duration::from_secs(5);
 /// A stream that broke younger than this is not opened again at once: a peer that takes no stream of ours (it has all
@@ -65,7 +61,7 @@ const LEFT_OVER: Duration = Duration::from_millis(600);
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// From the tasks beside the engine's.
-enum Event {
+pub(super) enum Event {
     Opened { peer: NodeId, stream: Stream },
     NotOpened { peer: NodeId },
     Closed { peer: NodeId, link: u64 },
@@ -115,12 +111,9 @@ pub(super) struct Task {
     side_tasks: JoinSet<()>,
     shown: u64,
     shown_at: Instant,
-    saved_pages: usize,
-    last_save: Instant,
     /// What the last view cost to make: thousands of members take milliseconds.
     show_took: Duration,
-    /// Locked by the one task that saves.
-    store: Arc<Mutex<Store>>,
+    saver: Saver,
 }
 
 impl Task {
@@ -133,7 +126,7 @@ impl Task {
         let dir = config.state_dir.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, SystemTime::now(), id)).await;
         let (store, Remembered { epoch, pages }) = opened.map_err(|_| MeshError::Stopped)??;
-        let saved_pages = pages.len();
+        let saver = Saver::new(store, pages.len());
         let swarm = swarm::build(&config.signing, &config.listen)?;
         let mut control = swarm.behaviour().streams.new_control();
         let protocol = swarm::protocol(config.mesh)?;
@@ -176,10 +169,8 @@ impl Task {
             side_tasks: JoinSet::new(),
             shown: 0,
             shown_at: start,
-            saved_pages,
-            last_save: start,
             show_took: Duration::ZERO,
-            store: Arc::new(Mutex::new(store)),
+            saver,
         };
         task.show();
         Ok(task)
@@ -209,7 +200,7 @@ impl Task {
             if self.engine.version() != self.shown && self.show_at() <= Instant::now() {
                 self.show();
             }
-            self.save_if_due();
+            self.saver.save_if_due(&mut self.engine, &mut self.side_tasks);
         }
     }
 
@@ -484,34 +475,10 @@ impl Task {
         self.shown = self.engine.version();
         self.view.send_replace(Arc::new(MeshView::of(&self.engine)));
         self.shown_at = Instant::now();
-        self.show_took = self.shown_at - begin;
-    }
-
-    fn save_if_due(&mut self) {
-        let pages = self.engine.replica().pages().len();
-        let wait = if pages == self.saved_pages { SAVE } else { SAVE_SOON };
-        if self.last_save.elapsed() < wait {
-            return;
-        }
-        // A disk slower than the changes: when it is done, the newest state is written.
-        let Ok(mut store) = self.store.clone().try_lock_owned() else { return };
-        self.last_save = Instant::now();
-        self.saved_pages = pages;
-        let (puts, deletes) = self.unsaved(&mut store);
-        if !puts.is_empty() || !deletes.is_empty() || store.is_behind() {
-            self.side_tasks.spawn_blocking(move || save(&mut store, puts, deletes));
-        }
-    }
-
-    /// The pages to write and the keys to delete.
-    fn unsaved(&mut self, store: &mut Store) -> (Vec<Page>, Vec<Key>) {
-        let changed = self.engine.take_changed();
-        let replica = self.engine.replica();
-        if store.take_lost() {
-            return (replica.pages().iter().cloned().collect(), Vec::new());
-        }
-        let (held, gone): (Vec<Key>, Vec<Key>) = changed.into_iter().partition(|key| replica.page(key).is_some());
-        (held.iter().filter_map(|key| replica.page(key).cloned()).collect(), gone)
+        // When a whole machine hears of a death at once, one view may take long because others have the core. That says
+        // nothing of the next one, and the verdict must not wait twenty times as long: the estimate at most doubles.
+        let most = (self.show_took * 2).max(Duration::from_millis(1));
+        self.show_took = (self.shown_at - begin).min(most);
     }
 
     async fn leave(mut self, done: Option<oneshot::Sender<()>>) {
@@ -529,73 +496,14 @@ impl Task {
             }
             self.pump();
         }
-        // A save that began before may take a while, but not its turn from the last one.
-        let mut store = self.store.clone().lock_owned().await;
-        let (puts, deletes) = self.unsaved(&mut store);
+        let last = self.saver.last(&mut self.engine).await;
         // The sockets and the side tasks end here; whoever waits may bind the ports again soon.
         drop(self);
-        let saved = tokio::task::spawn_blocking(move || {
-            save(&mut store, puts, deletes);
-            store.close();
-        });
-        let _ = saved.await;
+        last.write().await;
         if let Some(done) = done {
             let _ = done.send(());
         }
     }
-}
-
-/// Says once that it cannot save, and once that it can again.
-fn save(store: &mut Store, puts: Vec<Page>, deletes: Vec<Key>) {
-    let failed_before = store.is_behind();
-    match store.save(puts, deletes) {
-        Ok(()) if failed_before => tracing::info!("the replica is saved again; nothing is lost"),
-        Ok(()) => {}
-        Err(error) if failed_before => tracing::debug!(%error, "the replica still cannot be saved"),
-        Err(error) => tracing::error!(
-            %error,
-            "the node goes on, and tries again with each save; should it stop before one succeeds, it will ask the \
-             neighbours for what is new"
-        ),
-    }
-}
-
-/// Reads until the stream or this node ends; beyond the hello only when the peer is heeded.
-async fn read_all(
-    peer: NodeId,
-    stream: &mut Stream,
-    heard: oneshot::Receiver<()>,
-    events: &mpsc::Sender<Event>,
-) -> Result<(), stream::StreamError> {
-    let message = stream::read_hello(stream).await?;
-    if events.send(Event::Message { peer, message }).await.is_err() || heard.await.is_err() {
-        return Ok(());
-    }
-    let mut buffer = Vec::new();
-    loop {
-        let message = stream::read(stream, &mut buffer).await?;
-        if events.send(Event::Message { peer, message }).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-async fn write_all(
-    peer: NodeId,
-    link: u64,
-    mut stream: Stream,
-    mut outbox: mpsc::Receiver<Message>,
-    events: mpsc::Sender<Event>,
-) {
-    while let Some(message) = outbox.recv().await {
-        if let Err(error) = stream::write(&mut stream, &message).await {
-            tracing::debug!(peer = %peer.short(), %error, "link lost");
-            break;
-        }
-        // Only a hint that there is room again: if the queue is full, the engine's task is busy and looks anyway.
-        let _ = events.try_send(Event::Taken);
-    }
-    let _ = events.send(Event::Closed { peer, link }).await;
 }
 
 fn unix_seconds() -> u64 {
