@@ -24,7 +24,7 @@ use crate::decide::{Client, Course, Direct, Turn, course};
 use crate::records::{self, NAMESERVER_TTL};
 use crate::snapshot::{CutRole, Found, Place, Snapshot, Stand};
 use crate::static_names::{Delegation, Holding, WHOAMI};
-use crate::steer::Family;
+use crate::steer::{Family, Pick};
 use crate::wire_name::WireName;
 use crate::zone::Cut;
 use crate::{Kind, Label, Node, Question, Reply, alias, binding, whoami};
@@ -196,7 +196,8 @@ impl<'s> Asked<'s, '_> {
     }
 
     fn course(&self, place: &Place<'s>, stand: Stand<'s>) -> Course<'s> {
-        let client = Client::new(self.question.source, self.question.subnet);
+        let Question { source, subnet, port, id, .. } = *self.question;
+        let client = Client::new(source, subnet).drawing(Question::draw(port, id));
         course(self.snapshot, self.who, place, self.path, stand, client)
     }
 
@@ -274,35 +275,39 @@ impl<'s> Asked<'s, '_> {
             return Reply::positive(vec![records::any_is_minimal(self.name)], Kind::Zone);
         }
         let chosen = self.chosen(course, self.name);
+        let failed_open = chosen.failed_open;
         if chosen.answers.is_empty() {
-            return Reply::nodata(soa);
+            let nodata = Reply::nodata(soa);
+            return if failed_open { Reply { scope: Some(course.scope), failed_open, ..nodata } } else { nodata };
         }
         let reply = Reply::positive(chosen.answers, kind);
-        let failed_open = chosen.failed_open;
         Reply { scope: Some(course.scope), additionals: chosen.additionals, failed_open, ..reply }
     }
 
     /// The records of the chosen servers.
     fn chosen(&self, course: &Course<'s>, owner: &Name) -> Chosen {
-        let (service, ttl) = (course.pool.service(), course.ttl());
-        let records = |addresses: &[IpAddr]| -> Vec<Record> {
+        let records = |addresses: &[IpAddr], ttl: u32| -> Vec<Record> {
             addresses.iter().map(|address| records::address(owner, ttl, *address)).collect()
         };
         let qtype = self.question.qtype;
         if let Some(family) = Family::of_type(qtype) {
-            let (addresses, failed_open) = addresses(course, family);
-            return Chosen { answers: records(&addresses), additionals: Vec::new(), failed_open };
+            let pick = course.pick(family);
+            let answers = records(&addresses(&pick), course.ttl(&pick));
+            // Where there is no server of the family, none is down.
+            let failed_open = pick.failed_open() && (!answers.is_empty() || pick.withholds());
+            return Chosen { answers, additionals: Vec::new(), failed_open };
         }
-        let Some(params) = binding::params(service, qtype) else {
+        let Some(params) = binding::params(course.pool.service(), qtype) else {
             return Chosen { answers: Vec::new(), additionals: Vec::new(), failed_open: false };
         };
-        let (mut hints, _) = addresses(course, Family::V4);
-        hints.extend(addresses(course, Family::V6).0);
+        let picks = [course.pick(Family::V4), course.pick(Family::V6)];
+        let hints: Vec<IpAddr> = picks.iter().flat_map(addresses).collect();
+        let ttl = picks.iter().map(|pick| course.ttl(pick)).fold(u32::MAX, u32::min);
         // RFC 9460 section 4.1: "When replying to an SVCB query, authoritative DNS servers SHOULD return A, AAAA, and SVCB
         // records in the Additional Section for any TargetNames that are in the zone."
         Chosen {
             answers: vec![binding::record(owner, ttl, qtype, params, &hints)],
-            additionals: records(&hints),
+            additionals: records(&hints, ttl),
             // Of hints one family may be up: they are only hints.
             failed_open: false,
         }
@@ -323,11 +328,11 @@ struct Chosen {
     failed_open: bool,
 }
 
-/// The addresses of the chosen servers, and whether none of them is known to be up.
-fn addresses(course: &Course<'_>, family: Family) -> (Vec<IpAddr>, bool) {
+/// The addresses of the chosen servers, each once (RFC 2181 section 5).
+fn addresses(pick: &Pick<'_>) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
-    let failed_open = course.chosen(family, |address| addresses.push(address));
-    (addresses, failed_open)
+    pick.give(|address| addresses.push(address));
+    addresses
 }
 
 /// Types that a zone itself has at its apex, and what a question for ANY gets there.

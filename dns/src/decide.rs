@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use crate::claims::{block_around, host};
 use crate::records::REFERRAL_TTL;
 use crate::snapshot::{CutRole, Place, Snapshot, Stand};
-use crate::steer::{Eye, Family, Pool, Ranking};
+use crate::steer::{Eye, Family, Pick, Pool, Ranking, Shares, Whose};
 use crate::wire_name::WireName;
 use crate::zone::Cut;
 use crate::{Best, Claim, Label, Mode, Service};
@@ -31,13 +31,23 @@ use crate::{Best, Claim, Label, Mode, Service};
 pub struct Client {
     source: IpNet,
     subnet: Option<IpNet>,
+    draw: u32,
 }
 
 impl Client {
     /// A resolver, and the client subnet that it sent (RFC 7871), if any. A subnet of length 0 says "do not use where
     /// my client is", so it counts as none.
     pub fn new(source: IpAddr, subnet: Option<IpNet>) -> Self {
-        Self { source: host(source), subnet: subnet.map(|net| net.trunc()).filter(|net| net.prefix_len() > 0) }
+        let subnet = subnet.map(|net| net.trunc()).filter(|net| net.prefix_len() > 0);
+        Self { source: host(source), subnet, draw: 0 }
+    }
+
+    /// The same, with a number that is another one for each query: by it servers are drawn for services that tie no client
+    /// to any.
+    #[must_use]
+    pub fn drawing(mut self, draw: u32) -> Self {
+        self.draw = draw;
+        self
     }
 
     /// What the claims are asked for.
@@ -118,8 +128,8 @@ pub(crate) struct Course<'s> {
     pub(crate) turn: Turn<'s>,
     /// The prefix length for which the answer holds (RFC 7871).
     pub(crate) scope: u8,
-    /// By whom the clients are told apart when servers share them.
-    share: IpNet,
+    /// By what the clients are told apart when servers share them.
+    whose: Whose,
 }
 
 /// What a node does with a question for a service's addresses.
@@ -158,6 +168,24 @@ pub fn decide<'s>(
     })
 }
 
+/// Who gets the clients that a node decides for, or those of them in a prefix: what an operator asks before an edit.
+/// Nothing: there is no service of that name.
+pub fn shares(
+    snapshot: &Snapshot,
+    node: &Label,
+    service: &Name,
+    family: Family,
+    within: Option<IpNet>,
+) -> Option<Shares> {
+    let name = WireName::new(service);
+    let place = snapshot.place(&name)?;
+    let pool = snapshot.stand(&place, snapshot.find(&place, &name)?)?.pool;
+    let eye = pool.eye(node).unwrap_or_else(|| pool.blind(node));
+    // In 0.0.0.0/0 lies no prefix, so no override by prefix holds there but one for all.
+    let net = within.unwrap_or(IpNet::V4(ipnet::Ipv4Net::default()));
+    Some(pool.pick(&eye, family, Whose { net, draw: 0 }).shares())
+}
+
 /// The course for a service at a place.
 pub(crate) fn course<'s>(
     snapshot: &'s Snapshot,
@@ -177,7 +205,7 @@ pub(crate) fn course<'s>(
         claim: None,
         turn: snapshot.role(who, cut).map_or(Turn::Delegate, Turn::Serve),
         scope: 0,
-        share: client.source,
+        whose: Whose { net: client.source, draw: client.draw },
     }
 }
 
@@ -205,7 +233,9 @@ fn as_dns_b<'s>(
         (Some(_), None) => Turn::Answer(Direct::NoCut),
         (Some(_), Some(cut)) => Turn::Refer { cut, serves: snapshot.role(who, cut) },
     };
-    let scope = client.subnet.map_or(0, |subnet| snapshot.claims().scope(subnet, claim.map(|claim| claim.length)));
+    let scope = client.subnet.map_or(0, |subnet| {
+        pool.scope(subnet, snapshot.claims().scope(subnet, claim.map(|claim| claim.length)))
+    });
     Course {
         pool,
         near: near.unwrap_or(who),
@@ -214,7 +244,10 @@ fn as_dns_b<'s>(
         turn,
         scope,
         // All clients of a block get one answer, because a resolver will give all of them the one that it holds.
-        share: client.subnet.map_or(client.source, |subnet| block_around(subnet, scope)),
+        whose: Whose {
+            net: client.subnet.map_or(client.source, |subnet| block_around(subnet, scope)),
+            draw: client.draw,
+        },
     }
 }
 
@@ -231,22 +264,21 @@ impl<'s> Course<'s> {
         self.eye().node
     }
 
-    /// How long an answer may be kept: what the service says, but in a cut that nobody serves any more at least as long as
+    /// How long an answer may be kept: what the service and its servers say, but in a cut that nobody serves any more at least as long as
     /// a CNAME into it. The resolver has come here after asking all the dead, and would ask them again while its CNAME
     /// lives; unbound, which stretches its CNAME by the time that this takes, and waits for each of the dead twice as long
     /// as before, was seen not to come back for minutes.
-    pub(crate) fn ttl(&self) -> u32 {
-        let ttl = self.pool.service().ttl;
+    pub(crate) fn ttl(&self, pick: &Pick<'_>) -> u32 {
+        let ttl = pick.ttl();
         if matches!(self.turn, Turn::Serve(CutRole::Orphan)) { ttl.max(REFERRAL_TTL) } else { ttl }
     }
 
-    pub(crate) fn rank(&self, family: Family) -> Ranking<'s> {
-        self.pool.rank(&self.eye(), family, self.share)
+    /// What the client gets, of one family.
+    pub(crate) fn pick(&self, family: Family) -> Pick<'s> {
+        self.pool.pick(&self.eye(), family, self.whose)
     }
 
-    /// Gives the addresses of the chosen servers, each once (RFC 2181 section 5). Returns whether no server is known to
-    /// be up.
-    pub(crate) fn chosen(&self, family: Family, give: impl FnMut(IpAddr)) -> bool {
-        self.pool.chosen(&self.eye(), family, self.share, give)
+    pub(crate) fn rank(&self, family: Family) -> Ranking<'s> {
+        self.pick(family).rank()
     }
 }

@@ -107,6 +107,7 @@ pub(crate) fn question(query: &Query<'_>, asked: &Asked<'_>, arrival: Arrival) -
         qclass: DNSClass::from(asked.qclass),
         source: arrival.source.ip(),
         port: arrival.source.port(),
+        id: query.id(),
         transport: arrival.transport,
         subnet: query.opt().and_then(|opt| opt.subnet).and_then(|subnet| subnet.net),
     })

@@ -17,9 +17,9 @@ use crate::claims::host;
 use crate::decide::{Client, Course, Direct, Turn, Way, course};
 use crate::explain_names;
 use crate::snapshot::{CutRole, Snapshot};
-use crate::steer::{Family, Millis, Ranked, Ranking, Reason};
+use crate::steer::{Family, Millis, Ranked, Ranking, Reason, Score};
 use crate::wire_name::{WireName, mnemonic, plain};
-use crate::{Best, Label, Node, Question, Reply, RowState, Standing};
+use crate::{AllDown, Best, Duty, Label, Node, Question, Reply, RowState, Service, Standing, Sticky};
 
 /// Why a resolver gets what it gets. `Display` makes a page for people of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,10 +95,43 @@ pub struct ServerLine {
     pub rtt_ms: Option<f64>,
     /// Share of probes lost.
     pub loss: Option<f32>,
+    /// Share of its capacity in use, as it reports.
+    pub load: Option<f32>,
+    /// What it costs to use it from the deciding node, in units of the operator's choice.
+    pub cost: f64,
+    /// Its tier: the lower comes first.
+    pub tier: u8,
+    /// Whether it is in service.
+    pub duty: Duty,
+    /// How good it is; the least is best. Nothing: its round-trip time counts, and is not known.
+    pub score: Option<ScoreLine>,
     /// Age of the measurement in seconds.
     pub age_s: Option<f64>,
     /// Why it stands where it does.
     pub reason: String,
+}
+
+/// What the score of a server is made of, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ScoreLine {
+    /// The sum.
+    pub total_ms: f64,
+    /// For its round-trip time.
+    pub latency_ms: f64,
+    /// For its losses.
+    pub loss_ms: f64,
+    /// For its load.
+    pub load_ms: f64,
+    /// For its cost.
+    pub cost_ms: f64,
+}
+
+impl From<Score> for ScoreLine {
+    fn from(score: Score) -> Self {
+        let [total_ms, latency_ms, loss_ms, load_ms, cost_ms] =
+            [score.total, score.latency, score.loss, score.load, score.cost].map(|part| part.as_secs_f64() * 1000.0);
+        Self { total_ms, latency_ms, loss_ms, load_ms, cost_ms }
+    }
 }
 
 /// Explains what `as_node` would answer to `from`. `now` is on the clock of the rows' `as_of`.
@@ -127,7 +160,10 @@ pub fn explain(
         service: course.as_ref().map(|course| plain(&course.pool.service().name)),
         claims: course.as_ref().map_or_else(Vec::new, |course| claims(snapshot, course, from)),
         decided_by: course.as_ref().map(|course| course.decider().clone()),
-        servers: ranking.iter().flat_map(|ranking| &ranking.servers).map(|server| line(server, now)).collect(),
+        servers: match (&course, &ranking) {
+            (Some(course), Some(ranking)) => ranking.servers.iter().map(|server| line(course, server, now)).collect(),
+            _ => Vec::new(),
+        },
         code: code(reply.code),
         authoritative: reply.authoritative,
         answer: text(&reply.answers),
@@ -201,9 +237,17 @@ fn claim_line(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr, claim: Bes
     })
 }
 
-fn line(ranked: &Ranked<'_>, now: Duration) -> ServerLine {
+fn line(course: &Course<'_>, ranked: &Ranked<'_>, now: Duration) -> ServerLine {
     let seen = ranked.seen;
-    let detail = seen.map_or("", |seen| seen.why.as_str());
+    let terms = &ranked.server.terms;
+    let cost = terms.cost.from(Some(course.decider()));
+    let score = ranked.score.map(ScoreLine::from);
+    // By latency alone, the score is what stands in another column.
+    let by_latency = course.pool.service().policy.objective.is_latency();
+    let parts = score.filter(|_| !by_latency).map(parts);
+    let reason = if by_latency { ranked.reason.to_string() } else { ranked.reason.by_score() };
+    let detail = seen.map(|seen| seen.why.clone()).filter(|why| !why.is_empty());
+    let details: Vec<String> = detail.into_iter().chain(parts).collect();
     ServerLine {
         chosen: ranked.reason.is_chosen(),
         id: ranked.server.id.clone(),
@@ -212,12 +256,27 @@ fn line(ranked: &Ranked<'_>, now: Duration) -> ServerLine {
         state: seen.map_or(RowState::Unknown, |seen| seen.state),
         rtt_ms: seen.and_then(|seen| seen.rtt).map(|rtt| rtt.as_secs_f64() * 1000.0),
         loss: seen.map(|seen| seen.loss),
+        load: seen.and_then(|seen| seen.load),
+        cost: f64::from(cost.0) / 1000.0,
+        tier: terms.tier,
+        duty: terms.duty,
+        score,
         age_s: seen.map(|seen| now.saturating_sub(seen.as_of).as_secs_f64()),
-        reason: match detail {
-            "" => ranked.reason.to_string(),
-            detail => format!("{} ({detail})", ranked.reason),
+        reason: match details.as_slice() {
+            [] => reason,
+            details => format!("{reason} ({})", details.join("; ")),
         },
     }
+}
+
+/// A score with its parts, such as "score 54.5 = latency 20.0 + load 34.5".
+fn parts(score: ScoreLine) -> String {
+    let parts =
+        [("latency", score.latency_ms), ("loss", score.loss_ms), ("load", score.load_ms), ("cost", score.cost_ms)];
+    let parts: Vec<String> =
+        parts.iter().filter(|(_, part)| *part > 0.0).map(|(name, part)| format!("{name} {part:.1}")).collect();
+    let sum = if parts.is_empty() { "0".to_owned() } else { parts.join(" + ") };
+    format!("score {:.1} = {sum}", score.total_ms)
 }
 
 /// The whole story in a sentence or two.
@@ -277,25 +336,40 @@ fn why(
         ),
         Way::Delegate => format!("{name} lies in the cut of {decider}, so {as_node} names the servers of that cut"),
     };
-    match ranking.map(|ranking| seen_by(decider, ranking)) {
+    match ranking.map(|ranking| seen_by(decider, course.pool.service(), ranking)) {
         Some(seen) => format!("{wild}{way}. {seen}"),
         None => format!("{wild}{way}."),
     }
 }
 
 /// What the deciding node's measurements said.
-fn seen_by(decider: &Label, ranking: &Ranking<'_>) -> String {
+fn seen_by(decider: &Label, service: &Service, ranking: &Ranking<'_>) -> String {
     let chosen: Vec<String> = ranking.chosen().map(with_rtt).collect();
     let ids = chosen.join(" and ");
     let unmeasured = ranking.servers.iter().all(|ranked| ranked.seen.is_none());
+    let withheld = ranking.servers.iter().any(|ranked| ranked.reason == Reason::Instead);
     match ranking.chosen().next().map(|first| &first.reason) {
+        None if withheld => match &service.policy.all_down {
+            AllDown::Addresses(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("{decider} sees no server up, so what is given is {} instead.", addresses.join(" and "))
+            }
+            _ => format!("{decider} sees no server up, and the service gives no address then."),
+        },
         None => "The service has no server of that address family.".to_owned(),
         Some(Reason::FailOpen) if unmeasured => {
             format!("{decider} has measured none of the servers yet, so the answer gives {ids} unmeasured.")
         }
         Some(Reason::FailOpen) => format!("{decider} sees no server up, so the answer gives {ids} all the same."),
+        Some(Reason::Shared { .. }) if service.policy.sticky == Sticky::None => {
+            format!("Seen from {decider}, several are near, and each query draws one anew: {ids}, say.")
+        }
         Some(Reason::Shared { .. }) => format!("Seen from {decider}, several are near; this client gets {ids}."),
-        Some(_) => format!("Seen from {decider}, the nearest is {ids}."),
+        Some(Reason::Pinned) => format!("An override gives this client {ids}."),
+        Some(Reason::Canary { share }) => format!("{ids} is a canary for {share} % of the clients, and this is one."),
+        Some(Reason::Listed) => format!("Seen from {decider}, the first of the list that is up is {ids}."),
+        Some(_) if service.policy.objective.is_latency() => format!("Seen from {decider}, the nearest is {ids}."),
+        Some(_) => format!("Seen from {decider}, {ids} has the least score."),
     }
 }
 

@@ -168,9 +168,10 @@ impl Writer<'_> {
     /// The chosen servers' addresses. Returns how many; none as well where there is something to explain about them.
     fn addresses(&mut self, course: &Course<'_>, family: Family, owner: u16) -> u16 {
         let before = self.counts[Section::Answer as usize];
-        let ttl = course.ttl();
-        let failed_open = course.chosen(family, |address| self.address(Section::Answer, owner, ttl, address));
-        if self.explains && failed_open { 0 } else { self.counts[Section::Answer as usize] - before }
+        let pick = course.pick(family);
+        let ttl = course.ttl(&pick);
+        pick.give(|address| self.address(Section::Answer, owner, ttl, address));
+        if self.explains && pick.failed_open() { 0 } else { self.counts[Section::Answer as usize] - before }
     }
 
     /// The name servers of a cut, and their addresses.

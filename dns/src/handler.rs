@@ -27,7 +27,7 @@ use crate::fast::{self, Written};
 use crate::query::{self, Asked, Query};
 use crate::rate_limit::{Class, RateLimit, Verdict};
 use crate::response::Response;
-use crate::{Client, Counters, Kind, Reply, Snapshot, Transport, answer};
+use crate::{Client, Counters, Kind, Question, Reply, Snapshot, Transport, answer};
 
 /// Answers messages from whatever snapshot is current.
 #[derive(Clone)]
@@ -235,7 +235,9 @@ impl Handler {
             return None;
         }
         let subnet = query.opt().and_then(|opt| opt.subnet).and_then(|subnet| subnet.net);
-        fast::write(snapshot, asked, Client::new(arrival.source.ip(), subnet), opt, limit, out)
+        let draw = Question::draw(arrival.source.port(), query.id());
+        let client = Client::new(arrival.source.ip(), subnet).drawing(draw);
+        fast::write(snapshot, asked, client, opt, limit, out)
     }
 
     /// Looks at the cookie, and puts ours into the response.

@@ -22,6 +22,8 @@ pub struct Question {
     pub source: IpAddr,
     /// From which port.
     pub port: u16,
+    /// The message's ID: with the port, what tells one query from the next.
+    pub id: u16,
     /// By which transport.
     pub transport: Transport,
     /// The client's subnet, if the resolver sent one (RFC 7871).
@@ -31,7 +33,12 @@ pub struct Question {
 impl Question {
     /// A question of class IN by UDP, from no port in particular and without a client subnet.
     pub fn new(name: Name, qtype: RecordType, source: IpAddr) -> Self {
-        Self { name, qtype, qclass: DNSClass::IN, source, port: 0, transport: Transport::Udp, subnet: None }
+        Self { name, qtype, qclass: DNSClass::IN, source, port: 0, id: 0, transport: Transport::Udp, subnet: None }
+    }
+
+    /// A number that is another one for each query, as far as the asker draws ports and IDs at random (RFC 5452).
+    pub(crate) fn draw(port: u16, id: u16) -> u32 {
+        u32::from(port) << 16 | u32::from(id)
     }
 }
 

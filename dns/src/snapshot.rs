@@ -338,7 +338,8 @@ impl Snapshot {
         }
         for row in rows {
             let Some(at) = places.get(WireName::new(&row.service).all()) else { continue };
-            let seen = Seen { state: row.state, rtt: row.rtt, loss: row.loss, as_of: row.as_of, why: row.why };
+            let Row { state, rtt, loss, load, as_of, why, .. } = row;
+            let seen = Seen { state, rtt, loss, load, as_of, why };
             self.pools[*at].see(row.node, &row.server, seen);
         }
     }

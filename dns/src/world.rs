@@ -13,7 +13,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClaimTable, Label, Rank};
+use crate::{ClaimTable, Label, Policy, Rank, Terms};
 
 /// Everything that answers are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,16 +171,18 @@ pub struct Service {
     pub name: Name,
     /// How to answer as DNS-B.
     pub mode: Mode,
-    /// TTL of the addresses, in seconds.
+    /// TTL of the addresses, in seconds; the longest, where the policy lets it be shorter.
     pub ttl: u32,
     /// At most so many addresses in one answer.
     pub answers: u8,
-    /// Servers within this of the best share the clients by weight.
+    /// Servers whose score is within this of the best share the clients by weight.
     pub spread: Duration,
     /// What an HTTPS record says beside the addresses (RFC 9460); nothing: there is no HTTPS record.
     pub https: Option<SvcParams>,
     /// What an SVCB record says; nothing: there is none.
     pub svcb: Option<SvcParams>,
+    /// How its servers are chosen.
+    pub policy: Policy,
     /// The pool.
     pub servers: Vec<Server>,
 }
@@ -210,6 +212,8 @@ pub struct Server {
     pub address: IpAddr,
     /// Its share among servers that are equally near; 0: none, as long as another is up.
     pub weight: u16,
+    /// On what terms it is in the pool.
+    pub terms: Terms,
 }
 
 /// What a node sees of a server.
@@ -250,6 +254,8 @@ pub struct Row {
     pub rtt: Option<Duration>,
     /// Share of probes lost, 0 to 1.
     pub loss: f32,
+    /// Share of its capacity in use, as it reports; 1 is all of it.
+    pub load: Option<f32>,
     /// When it was last confirmed, on the monotonic clock of the process that builds the world.
     pub as_of: Duration,
     /// Why the state is what it is, such as `connect: refused`; may be empty.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use nigh_dns::{
-    Decision, Family, Mode, Node, Reason, Row, RowState, Server, Service, Snapshot, Standing, World, Zone, decide,
+    Decision, Family, Mode, Node, Policy, Reason, Row, RowState, Server, Service, Snapshot, Standing, Terms, World,
+    Zone, decide,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -53,9 +54,15 @@ fn snapshot(servers: &[Seen], answers: u8, spread: u64) -> Snapshot {
         spread: Duration::from_millis(spread),
         https: None,
         svcb: None,
+        policy: Policy::default(),
         servers: servers
             .clone()
-            .map(|(at, seen)| Server { id: format!("s{at:02}"), address: address(at, seen.v6), weight: seen.weight })
+            .map(|(at, seen)| Server {
+                id: format!("s{at:02}"),
+                address: address(at, seen.v6),
+                weight: seen.weight,
+                terms: Terms::default(),
+            })
             .collect(),
     });
     for (at, seen) in servers {
@@ -67,6 +74,7 @@ fn snapshot(servers: &[Seen], answers: u8, spread: u64) -> Snapshot {
             state,
             rtt: rtt.map(|millis| Duration::from_millis(millis.into())),
             loss: 0.0,
+            load: None,
             as_of: Duration::ZERO,
             why: String::new(),
         });

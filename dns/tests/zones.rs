@@ -10,8 +10,8 @@ use hickory_proto::rr::rdata::svcb::{Alpn, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::rdata::{A, CNAME, MX, NS, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nigh_dns::{
-    Claim, Kind, Label, Mode, Node, Question, Reply, RrSet, Server, Service, Snapshot, Standing, World, Zone, answer,
-    explain,
+    Claim, Kind, Label, Mode, Node, Policy, Question, Reply, RrSet, Server, Service, Snapshot, Standing, Terms, World,
+    Zone, answer, explain,
 };
 use proptest::prelude::*;
 
@@ -53,7 +53,10 @@ fn any_service() -> impl Strategy<Value = Service> {
             spread: Duration::ZERO,
             https: https.then(|| vec![(SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(vec!["h2".to_owned()])))]),
             svcb: None,
-            servers: (0..servers).map(|n| Server { id: n.to_string(), address: address(n), weight: 1 }).collect(),
+            policy: Policy::default(),
+            servers: (0..servers)
+                .map(|n| Server { id: n.to_string(), address: address(n), weight: 1, terms: Terms::default() })
+                .collect(),
         }
     })
 }

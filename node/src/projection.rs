@@ -112,10 +112,16 @@ fn services(catalogue: &Catalogue) -> Vec<dns::Service> {
             spread: service.policy.spread,
             https: service.policy.https.clone(),
             svcb: service.policy.svcb.clone(),
+            policy: dns::Policy::default(),
             servers: service
                 .servers
                 .iter()
-                .map(|(id, server)| dns::Server { id: id.clone(), address: server.address, weight: server.weight })
+                .map(|(id, server)| dns::Server {
+                    id: id.clone(),
+                    address: server.address,
+                    weight: server.weight,
+                    terms: dns::Terms::default(),
+                })
                 .collect(),
         })
         .collect()
@@ -138,6 +144,7 @@ fn rows<'a>(
             state: row.state.into(),
             rtt: row.rtt(),
             loss: f32::from(row.loss_permille) / 1000.0,
+            load: None,
             as_of: sampled.unwrap_or(node.confirmed),
             why: row.why.clone(),
         })

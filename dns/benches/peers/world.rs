@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use ipnet::{IpNet, Ipv4Net};
-use nigh_dns::{Claim, Label, Mode, Node, Row, RowState, Server, Service, Standing, World, Zone};
+use nigh_dns::{Claim, Label, Mode, Node, Policy, Row, RowState, Server, Service, Standing, Terms, World, Zone};
 
 /// Services, and names in the zones of the other servers.
 pub const SERVICES: usize = 1000;
@@ -55,6 +55,7 @@ pub fn world(claims: usize) -> World {
             spread: Duration::ZERO,
             https: None,
             svcb: None,
+            policy: Policy::default(),
             servers: (0..SERVERS).map(|id| server(at, id)).collect(),
         });
     }
@@ -63,7 +64,12 @@ pub fn world(claims: usize) -> World {
 
 fn server(service: usize, id: u8) -> Server {
     let [.., high, low] = (service as u32).to_be_bytes();
-    Server { id: format!("s{id}"), address: Ipv4Addr::new(198, 18 + high, low, id + 1).into(), weight: 1 }
+    Server {
+        id: format!("s{id}"),
+        address: Ipv4Addr::new(198, 18 + high, low, id + 1).into(),
+        weight: 1,
+        terms: Terms::default(),
+    }
 }
 
 fn rows(node: &Label, service: &Name) -> impl Iterator<Item = Row> {
@@ -74,6 +80,7 @@ fn rows(node: &Label, service: &Name) -> impl Iterator<Item = Row> {
         state: RowState::Up,
         rtt: Some(Duration::from_millis(10 + u64::from(server))),
         loss: 0.0,
+        load: None,
         as_of: Duration::ZERO,
         why: String::new(),
     })

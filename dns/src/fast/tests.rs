@@ -1,6 +1,7 @@
 //! The short way against the long way, over worlds and questions drawn from a seed.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
 use crate::{
-    Arrival, Claim, Counters, Handler, Label, Mode, Node, Row, RowState, RrSet, Server, Service, Snapshot, Standing,
-    World, Zone,
+    AllDown, Arrival, Choice, Claim, Cost, Counters, Duty, Handler, Label, Milli, Mode, Node, Objective, Override,
+    Pace, Pin, Policy, Row, RowState, RrSet, Server, Service, Snapshot, Standing, Sticky, Terms, World, Zone,
 };
 
 const NODES: [&str; 5] = ["fra", "nyc", "tyo", "syd", "a-rather-long-name-of-a-node-that-takes-its-room"];
@@ -110,11 +111,12 @@ impl Dice {
                     state: *self.of(&states),
                     rtt: (!self.one_in(5)).then(|| Duration::from_millis(1 + self.roll(4))),
                     loss: 0.0,
+                    load: self.one_in(2).then(|| self.roll(12) as f32 / 10.0),
                     as_of: Duration::ZERO,
                     why: String::new(),
                 });
             }
-            servers.push(Server { id, address: self.address(), weight: self.roll(3) as u16 });
+            servers.push(Server { id, address: self.address(), weight: self.roll(3) as u16, terms: self.terms(at) });
         }
         world.services.push(Service {
             name,
@@ -124,8 +126,54 @@ impl Dice {
             spread: Duration::from_millis(self.roll(3)),
             https: None,
             svcb: None,
+            policy: self.policy(),
             servers,
         });
+    }
+
+    fn terms(&mut self, at: u64) -> Terms {
+        let duties = [Duty::Up, Duty::Up, Duty::Up, Duty::Drain, Duty::Off];
+        Terms {
+            tier: self.roll(2) as u8,
+            place: at as u16,
+            duty: *self.of(&duties),
+            canary: Milli(if self.one_in(5) { 30_000 } else { 0 }),
+            cost: Cost { default: Milli(self.roll(3) as u32 * 500), nodes: BTreeMap::new() },
+        }
+    }
+
+    /// Half of them say nothing.
+    fn policy(&mut self) -> Policy {
+        if self.one_in(2) {
+            return Policy::default();
+        }
+        let fixed = AllDown::Addresses(vec![self.address(), self.address()]);
+        let downs = [AllDown::LastGood, AllDown::All, AllDown::None, fixed];
+        let mut weight = |most| Milli(self.roll(most) as u32 * 500);
+        let objective = Objective { latency: weight(3), loss: weight(2), load: weight(2), cost: weight(2) };
+        let overrides = (0..self.roll(3)).map(|_| self.overriding()).collect();
+        Policy {
+            choice: if self.one_in(3) { Choice::First } else { Choice::Best },
+            objective,
+            sticky: if self.one_in(3) { Sticky::None } else { Sticky::Client },
+            min_up: self.roll(3) as u16,
+            all_down: self.of(&downs).clone(),
+            ttl_min: self.one_in(2).then_some(5),
+            pace: Pace { fall: Duration::from_secs(self.roll(30)), rise: Duration::from_secs(self.roll(30)) },
+            overrides,
+        }
+    }
+
+    fn overriding(&mut self) -> Override {
+        let prefixes = ["203.0.113.0/24", "203.0.113.0/28", "198.51.0.0/16", "0.0.0.0/0"];
+        let prefix = (!self.one_in(3)).then(|| self.of(&prefixes).parse().unwrap());
+        let node = self.one_in(3).then(|| self.label());
+        let servers = (0..1 + self.roll(3)).map(|_| format!("s{}", self.roll(6))).collect();
+        Override {
+            prefix,
+            node,
+            to: if self.one_in(3) { Pin::Tier(self.roll(2) as u8) } else { Pin::Servers(servers) },
+        }
     }
 
     /// A question, mostly for something that is there, in mixed case.

@@ -8,11 +8,17 @@
 //! linger ams                                cut that `me` still answers for
 //! claim 203.0.113.0/24 fra 10
 //! service www.lb.example.com [answer] [ttl=20] [answers=1] [spread=5]     spread in milliseconds
+//!         [choose=first] [latency=1] [loss=0] [load=0] [cost=0]      what the score is made of
+//!         [sticky=none] [min_up=1] [all_down=all|none|ADDRESS,ADDRESS] [ttl_min=5] [fall=6000] [rise=4000]
 //!         [https [alpn=h2,h3] [port=8443] ...] [svcb ...]    what HTTPS and SVCB records say beside the addresses
-//! server fra-1 192.0.2.1 [weight=1]         of the service above
+//! server fra-1 192.0.2.1 [weight=1] [tier=0] [drain|off] [canary=5] [cost=1.5] [cost@fra=0.2]    of the service above
+//! override [prefix=203.0.113.0/24] [node=fra] servers=fra-1,nyc-1|tier=1                       of the service above
+//! duty www.lb.example.com fra-1 up|drain|off
 //! record mail.lb.example.com 300 MX 10 mx.example.net.     static records; of one name, type and TTL: one RRset
-//! row fra www.lb.example.com fra-1 up 1.2 [loss=0.1] [at=99] [why ...]    round-trip time in milliseconds, or -
+//! row fra www.lb.example.com fra-1 up 1.2 [loss=0.1] [load=0.5] [at=99] [why ...]    round-trip time in milliseconds, or -
 //! ```
+
+mod policy;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,8 +26,8 @@ use std::time::Duration;
 use hickory_proto::rr::rdata::{NULL, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 use nigh_dns::{
-    Claim, Label, Mode, Node, Problem, Row, RowState, RrSet, Server, Service, Snapshot, Standing, SvcParams, World,
-    Zone,
+    Claim, Duty, Label, Mode, Node, Problem, Row, RowState, RrSet, Server, Service, Snapshot, Standing, SvcParams,
+    World, Zone,
 };
 
 /// A world that is read line by line.
@@ -89,6 +95,7 @@ impl WorldText {
                 spread: Duration::from_millis(option(options, "spread=")?.unwrap_or(0)),
                 https: params(RecordType::HTTPS, options)?,
                 svcb: params(RecordType::SVCB, options)?,
+                policy: policy::policy(options)?,
                 servers: Vec::new(),
             }),
             ("record", [owner, ttl, rtype, data @ ..]) => {
@@ -101,12 +108,23 @@ impl WorldText {
                 }
             }
             ("server", [id, address, options @ ..]) => {
-                let server = Server {
+                let servers = &mut world.services.last_mut().ok_or("a server before any service")?.servers;
+                servers.push(Server {
                     id: (*id).to_owned(),
                     address: address.parse().map_err(text)?,
                     weight: option(options, "weight=")?.unwrap_or(1),
-                };
-                world.services.last_mut().ok_or("a server before any service")?.servers.push(server);
+                    terms: policy::terms(options, servers.len())?,
+                });
+            }
+            ("override", words) => {
+                let service = world.services.last_mut().ok_or("an override before any service")?;
+                service.policy.overrides.push(policy::overriding(words)?);
+            }
+            ("duty", [service, server, duty]) => {
+                let (name, duty) = (name(service)?, self::duty(duty)?);
+                let servers =
+                    world.services.iter_mut().filter(|held| held.name == name).flat_map(|held| &mut held.servers);
+                servers.filter(|held| held.id == *server).for_each(|held| held.terms.duty = duty);
             }
             ("row", [node, service, server, state, rtt, options @ ..]) => {
                 let (node, service, server) = (label(node)?, name(service)?, (*server).to_owned());
@@ -119,6 +137,7 @@ impl WorldText {
                     state: state_of(state)?,
                     rtt: rtt.parse().ok().map(|millis: f64| Duration::from_secs_f64(millis / 1000.0)),
                     loss: option(options, "loss=")?.unwrap_or(0.0),
+                    load: option(options, "load=")?,
                     as_of: Duration::from_secs_f64(option(options, "at=")?.unwrap_or(99.5)),
                     why: why.join(" "),
                 });
@@ -179,6 +198,15 @@ fn standing(word: &str) -> Result<Standing, String> {
         "dead" => Ok(Standing::Dead),
         "left" => Ok(Standing::Left),
         other => Err(format!("no standing {other:?}")),
+    }
+}
+
+fn duty(word: &str) -> Result<Duty, String> {
+    match word {
+        "up" => Ok(Duty::Up),
+        "drain" => Ok(Duty::Drain),
+        "off" => Ok(Duty::Off),
+        other => Err(format!("no duty {other:?}")),
     }
 }
 
