@@ -119,7 +119,7 @@ impl<'s> Asked<'s, '_> {
     fn in_zone(&self, place: &Place<'s>) -> Step {
         let zone = place.zone;
         if place.own > 0 && self.path.label(place.own - 1) == WHOAMI {
-            return Step::Reply(whoami::reply(self.who, self.question, self.name, &zone.soa));
+            return Step::Reply(whoami::reply(self.snapshot, self.who, self.question, self.name, self.path, place));
         }
         if let Some(delegation) = zone.delegation(self.path, place.own) {
             return Step::Reply(self.delegated(delegation, &zone.soa));

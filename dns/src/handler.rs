@@ -27,7 +27,7 @@ use crate::fast::{self, Written};
 use crate::query::{self, Asked, Query};
 use crate::rate_limit::{Class, RateLimit, Verdict};
 use crate::response::Response;
-use crate::{Client, Counters, Kind, Question, Reply, Snapshot, Transport, answer};
+use crate::{Client, Counters, Kind, Question, Reply, Snapshot, Transport, Witness, answer, whoami};
 
 /// Answers messages from whatever snapshot is current.
 #[derive(Clone)]
@@ -36,6 +36,7 @@ pub struct Handler {
     counters: Arc<Counters>,
     cookies: Option<Cookies>,
     rate_limit: Option<Arc<RateLimit>>,
+    witness: Option<Arc<dyn Witness>>,
     /// Set by a test that compares the two ways.
     #[cfg(test)]
     long_way_only: bool,
@@ -82,6 +83,7 @@ impl Handler {
             counters,
             cookies: None,
             rate_limit: None,
+            witness: None,
             #[cfg(test)]
             long_way_only: false,
         }
@@ -114,6 +116,13 @@ impl Handler {
     #[must_use]
     pub fn with_rate_limit(mut self, per_second: NonZeroU32, seed: [u8; 16]) -> Self {
         self.rate_limit = Some(Arc::new(RateLimit::new(per_second, seed)));
+        self
+    }
+
+    /// The same, with somebody to put its name to what resolvers are told about themselves.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
         self
     }
 
@@ -189,6 +198,9 @@ impl Handler {
                 response.refuse(refusal.code, out);
             }
             Said::Reply(mut reply, _) => {
+                if let (Kind::Whoami, Some(witness)) = (reply.kind, &self.witness) {
+                    whoami::attest(witness.as_ref(), &mut reply, arrival.source.ip(), arrival.at);
+                }
                 if let Err(error) = response.write_reply(&mut reply, limit, out) {
                     debug!(source = %arrival.source, %error, "a reply could not be encoded");
                     response.refuse(ResponseCode::ServFail, out);

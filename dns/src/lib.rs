@@ -71,4 +71,5 @@ pub use reply::{Kind, Question, Reply, Transport};
 pub use serve::{Front, serve};
 pub use snapshot::{CutRole, Snapshot};
 pub use steer::{Family, MAX_OVERRIDES, Ranked, Ranking, Reason, Score, Seen, Share, Shares};
+pub use whoami::{NONCE, Witness};
 pub use world::{Claim, Mode, Node, Row, RowState, RrSet, Server, Service, Standing, SvcParams, World, Zone};
