@@ -19,10 +19,12 @@ use nigh_gossip::{Certificate, Key, MemberView, MeshView, NodeId, Stamp, Table, 
 
 use crate::{
     catalogue::{self, Catalogue, Records},
+    discovery::judge::Judge,
     membership::{self, State},
     tables::{
         self,
         claims::Claim,
+        evidence::Evidence,
         latency::{Row, ServerKey},
         memo::Memo,
         profile::Profile,
@@ -45,6 +47,8 @@ pub struct NodeFacts {
     pub confirmed: Duration,
     /// Its claims that its certificate allows, page by page.
     pub claims: Vec<Arc<Vec<Claim>>>,
+    /// What it says stands behind them, page by page.
+    pub evidence: Vec<Arc<Vec<Evidence>>>,
     /// Those that it does not allow: they count nowhere.
     pub void: Vec<Claim>,
     /// Its measurements, page by page.
@@ -88,6 +92,8 @@ pub struct Reader {
     me: Label,
     profiles: Memo<Profile>,
     claims: Memo<Vec<Claim>>,
+    evidence: Memo<Vec<Evidence>>,
+    judge: Judge,
     rows: Memo<Vec<Row>>,
     rtt: Memo<Vec<(NodeId, Duration)>>,
     confirmed: BTreeMap<NodeId, Duration>,
@@ -97,12 +103,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// For the node of this name.
-    pub fn new(me: Label) -> Self {
+    /// For the node of this name, in a mesh.
+    pub fn new(me: Label, mesh: NodeId) -> Self {
         Self {
             me,
             profiles: Memo::new(tables::PROFILE, Profile::decode),
             claims: Memo::new(tables::CLAIMS, tables::claims::decode),
+            evidence: Memo::new(tables::EVIDENCE, tables::evidence::decode),
+            judge: Judge::new(mesh),
             rows: Memo::new(tables::LATENCY, tables::latency::decode),
             rtt: Memo::new(Table::RTT, member::round_trips),
             confirmed: BTreeMap::new(),
@@ -156,6 +164,8 @@ impl Reader {
             self.confirmed.remove(&id);
             self.profiles.forget(id);
             self.claims.forget(id);
+            self.evidence.forget(id);
+            self.judge.forget(id);
             self.rows.forget(id);
             self.rtt.forget(id);
         }
@@ -193,12 +203,15 @@ impl Reader {
         if !void.is_empty() && certificate.is_some() {
             facts.warnings.push(beyond(&profile.name, &void));
         }
+        let evidence = self.evidence.of_node(&view.pages, id);
+        let claims = self.judge.apply(id, claims, evidence.clone(), &view.certificates, unix);
         let node = NodeFacts {
             id,
             member: member.clone(),
             standing,
             confirmed: *confirmed,
             claims,
+            evidence,
             void,
             rows: self.rows.of_node(&view.pages, id),
             rtt: self.rtt.of_node(&view.pages, id).iter().flat_map(|rows| rows.iter().copied()).collect(),
@@ -337,7 +350,7 @@ mod tests {
 
     #[test]
     fn claims_beyond_the_certificate_are_void_and_without_one_all_are() {
-        let claim = |prefix: &str| Claim { prefix: prefix.parse().unwrap(), preference: 10 };
+        let claim = |prefix: &str| Claim::new(prefix.parse().unwrap(), 10);
         let good = Arc::new(vec![claim("203.0.113.128/25")]);
         let mixed = Arc::new(vec![claim("198.51.100.0/24"), claim("203.0.113.0/24")]);
         let (claims, void) = within(Some(&certificate()), vec![good.clone(), mixed.clone()]);

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod cuts;
 pub mod demo;
+pub mod discovery;
 pub mod facts;
 pub mod identity;
 pub mod logging;

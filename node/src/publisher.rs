@@ -3,19 +3,26 @@
 //! A node that starts again is sent its resolvers at once, before it has measured anything. Until the first samples of
 //! a server are in, what the last run told of it stands: a minute-old table is good, an empty one is not.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use nigh_dns::Label;
-use nigh_gossip::{Mesh, MeshError, Slot};
+use nigh_gossip::{Mesh, MeshError, Slot, Table};
 
 use crate::{
+    discovery::told::Found,
     measure::{
         Deadband, Measurements, State,
         deadband::{Told, Verdict},
     },
     tables::{
         self,
-        claims::{self, Claim},
+        claims::{self, Claim, FOUND},
+        evidence::{self, Evidence},
         latency::{self, Health, Row, ServerKey},
         profile::Profile,
     },
@@ -26,6 +33,10 @@ pub struct Publisher {
     mesh: Mesh,
     profile: Profile,
     claims: Vec<Claim>,
+    /// What was found; none: not known yet, and what the last run found stands.
+    found: Option<BTreeMap<IpAddr, Found>>,
+    /// Pages of claims and evidence that the mesh may hold of this node.
+    out: BTreeSet<(Table, Slot)>,
     /// Whether the claims are withdrawn or published, once either is done.
     withdrawn: Option<bool>,
     row_pages: BTreeMap<u32, Deadband<ServerKey>>,
@@ -34,10 +45,23 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// For a node that says this of itself, and whose last run told these rows.
-    pub fn new(mesh: Mesh, profile: Profile, claims: Vec<Claim>, last_run: impl IntoIterator<Item = Row>) -> Self {
+    /// For a node that says this of itself, and whose last run left these pages and told these rows.
+    pub fn new(
+        mesh: Mesh,
+        profile: Profile,
+        claims: Vec<Claim>,
+        left: impl IntoIterator<Item = (Table, Slot)>,
+        last_run: impl IntoIterator<Item = Row>,
+    ) -> Self {
         let last_run = last_run.into_iter().map(|row| (row.server, row)).collect();
-        Self { mesh, profile, claims, withdrawn: None, row_pages: BTreeMap::new(), last_run }
+        let out = left.into_iter().filter(|(table, _)| [tables::CLAIMS, tables::EVIDENCE].contains(table)).collect();
+        Self { mesh, profile, claims, found: None, out, withdrawn: None, row_pages: BTreeMap::new(), last_run }
+    }
+
+    /// These were found from now on; [`Publisher::claims`] publishes them.
+    pub fn found(&mut self, found: BTreeMap<IpAddr, Found>) {
+        self.found = Some(found);
+        self.withdrawn = None;
     }
 
     /// Publishes the profile with these cuts; unchanged, it costs nothing.
@@ -60,12 +84,43 @@ impl Publisher {
         }
         // Not known while under way: a drain that cuts in between begins again.
         self.withdrawn = None;
-        for (slot, body) in claims::pages(&self.claims) {
-            let body = if withdraw { Vec::new() } else { body };
-            self.mesh.publish(tables::CLAIMS, slot, body).await?;
+        let pages = if withdraw { BTreeMap::new() } else { self.claim_pages() };
+        for (key, body) in &pages {
+            // Before it is on its way: it must not be forgotten if this is cut short.
+            self.out.insert(*key);
+            self.mesh.publish(key.0, key.1, body.clone()).await?;
+        }
+        let waits = |(table, slot): &(Table, Slot)| {
+            !withdraw && self.found.is_none() && (*table == tables::EVIDENCE || *slot >= Slot::page(FOUND))
+        };
+        let gone: Vec<_> = self.out.iter().filter(|key| !pages.contains_key(key) && !waits(key)).copied().collect();
+        for key in gone {
+            self.mesh.publish(key.0, key.1, Vec::new()).await?;
+            self.out.remove(&key);
         }
         self.withdrawn = Some(withdraw);
         Ok(())
+    }
+
+    /// All pages of claims and evidence, as they should be.
+    fn claim_pages(&self) -> BTreeMap<(Table, Slot), Vec<u8>> {
+        let found = self.found.iter().flatten();
+        let found: Vec<Claim> =
+            found.map(|(address, told)| Claim::new(IpNet::from(*address), told.preference)).collect();
+        let evidence = self.found.iter().flatten();
+        let evidence: Vec<Evidence> = evidence
+            .map(|(address, told)| Evidence { prefix: IpNet::from(*address), rtt: told.rtt, proof: told.proof })
+            .collect();
+        // What is also configured, address by address, stands once.
+        let twice = |claim: &&Claim| {
+            let one = claim.prefix.prefix_len() == claim.prefix.max_prefix_len();
+            one && self.found.as_ref().is_some_and(|found| found.contains_key(&claim.prefix.addr()))
+        };
+        let configured: Vec<Claim> = self.claims.iter().filter(|claim| !twice(claim)).copied().collect();
+        let claims = claims::pages(0, &configured).into_iter().chain(claims::pages(FOUND, &found));
+        let claims = claims.map(|(slot, body)| ((tables::CLAIMS, slot), body));
+        let evidence = evidence::pages(&evidence).into_iter().map(|(slot, body)| ((tables::EVIDENCE, slot), body));
+        claims.chain(evidence).collect()
     }
 
     /// Publishes the pages of measurements that are worth it. Says when to come back for one that had to wait.

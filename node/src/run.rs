@@ -22,8 +22,8 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use nigh_dns::{Counters, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Mesh, MeshView, Page, Table, admission};
+use nigh_dns::{Counters, Family, Front, Handler, Label, Snapshot};
+use nigh_gossip::{Mesh, MeshView, NodeId, Owner, Page, Table, admission};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::TcpListener,
@@ -40,6 +40,7 @@ use crate::{
     certificate::{self, Starting},
     config::Config,
     cuts::Cuts,
+    discovery::{self, Finder, Findings, Sight, findings::ResolverFinding, told},
     facts::{Facts, Reader},
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
@@ -62,6 +63,8 @@ const VOLUNTEER: Duration = Duration::from_secs(3);
 /// A node that joins holds its claims back until it knows a zone, but no longer than this (a new mesh has none yet): it
 /// would draw resolvers and refuse them.
 const CATALOGUE: Duration = Duration::from_secs(5);
+/// How often the finder of resolvers is told who is there, once it knows a zone.
+const SIGHT: Duration = Duration::from_secs(1);
 /// How long the DNS fronts may take to end what has begun: half a question over TCP is waited for longer than a restart
 /// should take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -101,6 +104,12 @@ struct Node {
     measured: watch::Receiver<Arc<Measurements>>,
     targets: watch::Sender<Arc<Vec<Target>>>,
     _prober: Prober,
+    /// What can be asked of the mesh through resolvers; what was found so.
+    sight: watch::Sender<Arc<Sight>>,
+    finder: Option<Finder>,
+    findings: watch::Receiver<Arc<Findings>>,
+    teller: told::Teller,
+    next_sight: Instant,
     reader: Reader,
     publisher: Publisher,
     cuts: Cuts,
@@ -146,7 +155,7 @@ impl Node {
         let listen = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let admin_server = admin::Server::bind(&config.admin.socket)?;
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
-            signing,
+            signing: signing.clone(),
             mesh: config.mesh.id,
             certificate,
             listen: config.mesh.listen.clone(),
@@ -156,16 +165,23 @@ impl Node {
         })
         .await?;
 
-        let mut handler = Handler::new(snapshot.clone(), counters.clone()).with_cookies(secret()?);
+        let witness = Arc::new(discovery::Witness::new(signing.clone(), config.mesh.id));
+        let mut handler =
+            Handler::new(snapshot.clone(), counters.clone()).with_cookies(secret()?).with_witness(witness);
         if let Some(per_second) = config.dns.rate_limit {
             handler = handler.with_rate_limit(per_second, secret()?);
         }
         let bound = Some((handler, udp, tcp));
         let (targets, wanted) = watch::channel(Arc::default());
         let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
-        let mut reader = Reader::new(name.clone());
+        let mut reader = Reader::new(name.clone(), config.mesh.id);
         let mut view = mesh.view();
         let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
+        let left: Vec<_> =
+            view.borrow().pages.of(Owner::Node(mesh.id())).map(|page| (page.key().table, page.key().slot)).collect();
+        let (sight, seen) = watch::channel(Arc::default());
+        let finder = find(&config, mesh.id(), epoch, seen);
+        let findings = finder.as_ref().map_or_else(|| watch::channel(Arc::default()).1, Finder::findings);
         let last_run: Vec<Row> = facts
             .nodes
             .get(&name)
@@ -181,6 +197,7 @@ impl Node {
             counters,
             listen,
             epoch,
+            findings: findings.clone(),
             latest: ArcSwap::from_pointee(Latest { facts, serial: 0, warnings: Vec::new() }),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
@@ -195,8 +212,11 @@ impl Node {
             draining: false,
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        let claims =
-            config.claims.iter().map(|claim| Claim { prefix: claim.prefix, preference: claim.preference }).collect();
+        let claims = config.claims.iter().map(|claim| Claim::new(claim.prefix, claim.preference)).collect();
+        let mut publisher = Publisher::new(mesh.clone(), profile, claims, left, last_run);
+        if finder.is_none() {
+            publisher.found(BTreeMap::new());
+        }
         let mut node = Self {
             running,
             view,
@@ -204,7 +224,12 @@ impl Node {
             targets,
             _prober: prober,
             reader,
-            publisher: Publisher::new(mesh.clone(), profile, claims, last_run),
+            sight,
+            finder,
+            findings,
+            teller: told::Teller::default(),
+            next_sight: epoch,
+            publisher,
             mesh,
             cuts,
             claimed: Claimed::default(),
@@ -239,6 +264,9 @@ impl Node {
         tokio::select! {
             () = asked => return Ok(true),
             changed = self.view.changed() => changed.context("the mesh ended by itself; see the log")?,
+            // Without a finder nothing will ever change there.
+            changed = self.findings.changed(), if self.finder.is_some() =>
+                changed.context("looking for resolvers ended by itself; see the log")?,
             changed = self.measured.changed() => changed.context("measuring ended by itself; see the log")?,
             () = tokio::time::sleep_until(until) => {}
         }
@@ -255,6 +283,8 @@ impl Node {
         let facts = self.reader.read(now, unix().as_secs(), &view);
         self.keep_certificate(&view);
         self.plead(&view);
+        self.look_out(&facts);
+        self.tell_findings(now, &view);
         let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
         self.publisher.claims(draining || joining || measured.isolated).await?;
         self.aim(&facts.listed.catalogue);
@@ -345,6 +375,39 @@ impl Node {
         });
     }
 
+    /// Tells the finder what can be asked.
+    fn look_out(&mut self, facts: &Facts) {
+        if self.finder.is_none() || Instant::now() < self.next_sight && self.sight.borrow().zone.is_some() {
+            return;
+        }
+        self.next_sight = Instant::now() + SIGHT;
+        let new = sight(facts);
+        self.sight.send_if_modified(|sight| {
+            let changed = **sight != new;
+            if changed {
+                *sight = Arc::new(new);
+            }
+            changed
+        });
+    }
+
+    /// Hands what was found to the publisher, if the mesh should be told.
+    fn tell_findings(&mut self, now: Duration, view: &MeshView) {
+        let findings = self.findings.borrow_and_update().clone();
+        // Until every resolver was heard, or was silent for a round, what the last run found stands.
+        let ready = |resolver: &ResolverFinding| {
+            !resolver.egress.is_empty() || resolver.silent_rounds > 0 || !resolver.fault.is_empty()
+        };
+        if findings.resolvers.is_empty() || !findings.resolvers.iter().any(ready) {
+            return;
+        }
+        let certificate = view.certificates.get(&view.me);
+        let rows = told::claimed(&findings, certificate, &self.config.claims, self.config.resolvers.preference);
+        if self.teller.offer(now, &rows, |proof| view.certificates.contains_key(&proof.statement.witness)) {
+            self.publisher.found(rows);
+        }
+    }
+
     /// Takes on cuts that lack a backup and have none nearer.
     fn volunteer(&mut self, facts: &Facts) {
         for cut in backups::missing(&facts.me, &candidates(facts)) {
@@ -424,6 +487,45 @@ fn cuts_of_the_revoked(view: &MeshView) -> impl Iterator<Item = Label> {
     let any = view.pages.of_operators(Table::REVOCATION).next().is_some();
     let names = any.then(|| membership::revoked_names(view));
     names.into_iter().flatten().filter_map(|name| name.parse().ok())
+}
+
+/// Starts to look for the resolvers, if there are any to ask.
+fn find(config: &Config, me: NodeId, epoch: Instant, sight: watch::Receiver<Arc<Sight>>) -> Option<Finder> {
+    let resolvers = &config.resolvers;
+    let sources = discovery::Sources { configured: resolvers.addresses.clone(), system: resolvers.system.clone() };
+    let settings = discovery::Settings {
+        mesh: config.mesh.id,
+        me,
+        interval: resolvers.interval,
+        public: discovery::public::Public::new(&resolvers.public),
+    };
+    (!sources.is_empty()).then(|| discovery::spawn(settings, sources, epoch, sight))
+}
+
+/// What can be asked through resolvers: the first zone, and the other live nodes, nearest first.
+fn sight(facts: &Facts) -> Sight {
+    let own = facts.nodes.get(&facts.me).map(|node| node.rtt.clone()).unwrap_or_default();
+    let mut witnesses: Vec<(Duration, discovery::Candidate)> = facts
+        .nodes
+        .iter()
+        .filter(|(label, node)| **label != facts.me && node.standing.takes_referrals())
+        .map(|(label, node)| {
+            let families = [Family::V4, Family::V6].into_iter();
+            let reached = |family: &Family| node.profile.dns.iter().any(|address| family.has(*address));
+            let candidate = discovery::Candidate {
+                id: node.id,
+                label: label.clone(),
+                families: families.filter(reached).collect(),
+            };
+            (own.get(&node.id).copied().unwrap_or(Duration::MAX), candidate)
+        })
+        .collect();
+    witnesses.sort_by(|a, b| (a.0, &a.1.label).cmp(&(b.0, &b.1.label)));
+    let zone = facts.listed.catalogue.zones.keys().next().cloned().map(|mut zone| {
+        zone.set_fqdn(true);
+        zone
+    });
+    Sight { zone, witnesses: witnesses.into_iter().map(|(_, candidate)| candidate).collect() }
 }
 
 async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: CancellationToken) {

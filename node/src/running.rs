@@ -14,7 +14,10 @@ use data_encoding::{BASE64, HEXLOWER};
 use hickory_proto::rr::Name;
 use nigh_dns::{Counters, Label, RowState, Snapshot, Standing};
 use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, Table, verdict};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     admin::{
@@ -26,6 +29,7 @@ use crate::{
         },
     },
     catalogue::{self, name::text},
+    discovery::{Findings, shown},
     facts::{Facts, NodeFacts},
     measure::ProbeKind,
     membership::{self, State},
@@ -60,6 +64,8 @@ pub struct Running {
     pub listen: Vec<SocketAddr>,
     /// Time zero.
     pub epoch: Instant,
+    /// The resolvers that this node asks, and what was found of them.
+    pub findings: watch::Receiver<Arc<Findings>>,
     /// What is known.
     pub latest: ArcSwap<Latest>,
     /// The node is leaving.
@@ -115,6 +121,12 @@ impl Source for Running {
                 records: catalogue.records.len(),
             },
             snapshot: SnapshotStatus { serial: latest.serial },
+            resolvers: shown::lines(
+                &self.findings.borrow(),
+                &latest.facts,
+                view.certificates.get(&view.me),
+                self.now(),
+            ),
             warnings: latest.warnings.clone(),
         }
     }
@@ -180,26 +192,38 @@ impl Source for Running {
 
     fn claims(&self) -> Vec<ClaimLine> {
         let latest = self.latest.load();
-        let mut lines: Vec<ClaimLine> = latest
-            .facts
+        let facts = &latest.facts;
+        let mut lines: Vec<ClaimLine> = facts
             .nodes
             .iter()
             .flat_map(|(label, node)| {
                 let good = node.claims.iter().flat_map(|page| page.iter()).map(|claim| (claim, false));
-                good.chain(node.void.iter().map(|claim| (claim, true))).map(|(claim, void)| ClaimLine {
-                    prefix: claim.prefix,
-                    node: label.to_string(),
-                    preference: claim.preference,
-                    verdict: standing(node.standing),
-                    best: false,
-                    void,
+                let now = unix().as_secs();
+                good.chain(node.void.iter().map(|claim| (claim, true))).map(move |(claim, void)| {
+                    let rows = node.evidence.iter().flat_map(|page| page.iter());
+                    let row = rows.filter(|_| claim.proven).find(|row| row.prefix == claim.prefix);
+                    let statement = row.and_then(|row| row.proof).map(|proof| proof.statement);
+                    ClaimLine {
+                        prefix: claim.prefix,
+                        node: label.to_string(),
+                        preference: claim.preference,
+                        verdict: standing(node.standing),
+                        best: false,
+                        void,
+                        proven: claim.proven,
+                        witness: statement.map(|said| shown::name_of(facts, said.witness)),
+                        proof_age_s: statement.map(|said| now.saturating_sub(said.time.into())),
+                        rtt_ms: claim.rtt.map(millis),
+                    }
                 })
             })
             .collect();
         let rank = |line: &ClaimLine| {
-            (line.prefix, line.void || line.verdict != Verdict::Alive, line.preference, line.node.clone())
+            let rtt = line.rtt_ms.unwrap_or(f64::MAX);
+            let away = line.void || line.verdict != Verdict::Alive;
+            (line.prefix, away, line.preference, !line.proven, (rtt * 1e3) as u64, line.node.clone())
         };
-        lines.sort_by_key(rank);
+        lines.sort_by_cached_key(rank);
         for at in 0..lines.len() {
             let first = at == 0 || lines[at - 1].prefix != lines[at].prefix;
             lines[at].best = first && lines[at].verdict == Verdict::Alive && !lines[at].void;

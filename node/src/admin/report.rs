@@ -25,6 +25,9 @@ pub struct Status {
     pub catalogue: CatalogueStatus,
     /// The snapshot that packets are answered from.
     pub snapshot: SnapshotStatus,
+    /// The resolvers that it is a client of.
+    #[serde(default)]
+    pub resolvers: Vec<ResolverLine>,
     /// What someone should look at; empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -263,6 +266,76 @@ pub struct ClaimLine {
     /// The node's certificate does not allow it: it counts nowhere.
     #[serde(default)]
     pub void: bool,
+    /// Another node has put its name to having seen the resolver there.
+    #[serde(default)]
+    pub proven: bool,
+    /// That node's name.
+    #[serde(default)]
+    pub witness: Option<String>,
+    /// Seconds since it said so.
+    #[serde(default)]
+    pub proof_age_s: Option<u64>,
+    /// The round trip to the resolver, from its cache.
+    #[serde(default)]
+    pub rtt_ms: Option<f64>,
+}
+
+/// A resolver that this node is a client of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResolverLine {
+    /// Where it is asked.
+    pub address: SocketAddr,
+    /// "configured" or "system".
+    pub origin: String,
+    /// It does not answer any more, and nothing is claimed for it.
+    pub lost: bool,
+    /// The round trip of an answer from its cache.
+    pub rtt_ms: Option<f64>,
+    /// The addresses that its questions leave from.
+    pub egress: Vec<EgressLine>,
+    /// What is wrong; empty when all is well.
+    pub why: String,
+}
+
+/// An address that a resolver's questions leave from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EgressLine {
+    /// The address.
+    pub address: IpAddr,
+    /// What became of it.
+    pub state: EgressState,
+    /// Who has seen it, if another node has.
+    pub witness: Option<String>,
+    /// Seconds since it was last seen.
+    pub age_s: u64,
+    /// Why it is not claimed, or not proven; empty when it is.
+    pub why: String,
+}
+
+/// What became of an address that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EgressState {
+    /// Claimed, and another node vouches for it.
+    Proven,
+    /// Claimed, though only this node has seen it.
+    Seen,
+    /// A public resolver's, and so nobody's.
+    Public,
+    /// The certificate does not allow it.
+    Outside,
+}
+
+impl EgressState {
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Seen => "seen",
+            Self::Public => "public",
+            Self::Outside => "outside",
+        }
+    }
 }
 
 /// One node's measurement of one server.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::admin::report::{
-    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbeLine, ServiceLine, Status,
+    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbeLine, ResolverLine, ServiceLine, Status,
 };
 use crate::membership::{days, moment};
 
@@ -95,8 +95,31 @@ pub(super) fn status(status: &Status) -> String {
         ),
         format!("snapshot   {}", status.snapshot.serial),
     ];
+    lines.extend(status.resolvers.iter().flat_map(resolver));
     lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
     lines.join("\n")
+}
+
+/// A resolver, and below it the addresses that its questions leave from.
+fn resolver(resolver: &ResolverLine) -> Vec<String> {
+    let mut says = vec![resolver.origin.clone()];
+    says.extend(resolver.rtt_ms.map(|ms| format!("RTT {ms:.1} ms")));
+    if resolver.lost {
+        says.push("LOST: nothing is claimed for it".to_owned());
+    }
+    says.extend(Some(resolver.why.clone()).filter(|why| !why.is_empty()));
+    let mut lines = vec![format!("resolver   {}, {}", resolver.address, says.join(", "))];
+    lines.extend(resolver.egress.iter().map(|egress| {
+        let by = egress.witness.as_ref().map(|node| format!(" by {node}")).unwrap_or_default();
+        let why = if egress.why.is_empty() { String::new() } else { format!(": {}", egress.why) };
+        format!(
+            "           from {}, {}{by}, seen {} ago{why}",
+            egress.address,
+            egress.state.as_str(),
+            age(egress.age_s)
+        )
+    }));
+    lines
 }
 
 fn admission(status: &Status) -> String {
@@ -200,12 +223,24 @@ pub(super) fn peers(peers: &[Peer]) -> String {
 pub(super) fn claims(claims: &[ClaimLine]) -> String {
     use Column::{Number, Text};
     table(
-        &[Text("PREFIX"), Text("NODE"), Number("PREFERENCE"), Text("VERDICT"), Text("BEST")],
+        &[
+            Text("PREFIX"),
+            Text("NODE"),
+            Number("PREFERENCE"),
+            Text("PROVEN BY"),
+            Number("AGE"),
+            Number("RTT ms"),
+            Text("VERDICT"),
+            Text("BEST"),
+        ],
         claims.iter().map(|claim| {
             vec![
                 claim.prefix.to_string(),
                 claim.node.clone(),
                 claim.preference.to_string(),
+                or_nothing(claim.witness.clone().unwrap_or_default()),
+                claim.proof_age_s.map_or_else(|| NOTHING.to_owned(), age),
+                millis(claim.rtt_ms),
                 claim.verdict.as_str().to_owned(),
                 match (claim.void, claim.best) {
                     (true, _) => "void",

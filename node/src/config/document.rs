@@ -183,6 +183,15 @@ impl<'d> Item<'d> {
         parse(text).map_err(|problem| self.fault(problem)).ok()
     }
 
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self) -> Option<bool> {
+        let DeValue::Boolean(value) = self.value else {
+            self.fault(format!("true or false is expected, not {}", kind(self.value)));
+            return None;
+        };
+        Some(*value)
+    }
+
     /// A whole number within `range`.
     pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = || format!("a whole number from {} to {} is expected", range.start(), range.end());

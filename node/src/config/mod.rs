@@ -35,6 +35,12 @@ pub const DEFAULT_SOCKET: &str = "/run/nigh/nigh.sock";
 /// The preference of a claim that states none; lower wins.
 pub const DEFAULT_PREFERENCE: u16 = 10;
 
+/// From one round of questions to a resolver to the next.
+pub const DEFAULT_REDISCOVERY: Duration = Duration::from_secs(60);
+
+/// The prefixes of public resolvers that a configuration may add.
+pub const MAX_PUBLIC: usize = 256;
+
 /// The claims one node may list. A thousand times what an ISP has resolvers, and yet few enough pages that one node's
 /// mistake does not fill the mesh.
 pub const MAX_CLAIMS: usize = 10_000;
@@ -60,6 +66,8 @@ pub struct Config {
     pub dns: DnsConfig,
     /// `[[claim]]`, in the order of the file.
     pub claims: Vec<ClaimConfig>,
+    /// `[resolvers]`
+    pub resolvers: ResolversConfig,
     /// `[measure]`
     pub measure: MeasureConfig,
     /// `[admin]`
@@ -115,6 +123,33 @@ pub struct ClaimConfig {
     pub prefix: IpNet,
     /// Lower wins where several nodes claim one resolver.
     pub preference: u16,
+}
+
+/// The resolvers that this node is a client of: found out about, and claimed where that is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolversConfig {
+    /// Those to ask.
+    pub addresses: Vec<SocketAddr>,
+    /// The file with those that the system uses, if they are asked too.
+    pub system: Option<PathBuf>,
+    /// Addresses that are nobody's to claim, beside the list that ships.
+    pub public: Vec<IpNet>,
+    /// The preference of a claim that was found, where no configured one covers it.
+    pub preference: u16,
+    /// From one round of questions to the next.
+    pub interval: Duration,
+}
+
+impl Default for ResolversConfig {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            system: None,
+            public: Vec::new(),
+            preference: DEFAULT_PREFERENCE,
+            interval: DEFAULT_REDISCOVERY,
+        }
+    }
 }
 
 /// How probes leave the host.

@@ -10,20 +10,27 @@ use super::document::{Document, Item, Section, all, optional};
 use super::value;
 use super::{
     AdminConfig, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig, DrainConfig,
-    LogConfig, LogFormat, MAX_ADDRESSES, MAX_CLAIMS, MAX_RATE_LIMIT, MeasureConfig, MeshConfig, NodeConfig,
+    LogConfig, LogFormat, MAX_ADDRESSES, MAX_CLAIMS, MAX_PUBLIC, MAX_RATE_LIMIT, MeasureConfig, MeshConfig, NodeConfig,
+    ResolversConfig,
 };
+use crate::discovery::MAX_RESOLVERS;
+use crate::discovery::system::RESOLV_CONF;
 
 /// A drain may outlast the name servers' TTL (one hour) and a margin, as a cut may be asked for until then.
 const LONGEST_DRAIN: Duration = Duration::from_secs(2 * 3600);
+/// Oftener would be a load on the resolver; more rarely, and a change goes unseen for longer than a proof lasts.
+const SHORTEST_REDISCOVERY: Duration = Duration::from_secs(1);
+const LONGEST_REDISCOVERY: Duration = Duration::from_secs(3600);
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Reads all sections before giving up on any, so that the faults of all are found.
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
-    let root = document.root(&["node", "mesh", "dns", "claim", "measure", "admin", "log", "drain"]);
+    let root = document.root(&["node", "mesh", "dns", "claim", "resolvers", "measure", "admin", "log", "drain"]);
     let node = node(&root.section("node", &["name", "pop", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
     let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit"]));
     let claims = claims(&root);
+    let resolvers = resolvers(&root);
     let measure = measure(&root.section("measure", &["source"]));
     let admin = admin(&root.section("admin", &["socket"]));
     let log = log(&root.section("log", &["format", "level"]));
@@ -34,6 +41,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         mesh: mesh?,
         dns: dns?,
         claims: claims?,
+        resolvers: resolvers?,
         measure: measure?,
         admin: admin?,
         log: log?,
@@ -128,6 +136,40 @@ fn claims(root: &Section<'_>) -> Option<Vec<ClaimConfig>> {
         })
         .collect();
     claims.into_iter().collect()
+}
+
+fn resolvers(root: &Section<'_>) -> Option<ResolversConfig> {
+    let defaults = ResolversConfig::default();
+    let section = root.section("resolvers", &["addresses", "system", "file", "public", "preference", "interval"]);
+    let addresses = section.list("addresses");
+    if let Some(item) = section.get("addresses").filter(|_| addresses.len() > MAX_RESOLVERS) {
+        item.fault(format!("{} resolvers, where at most {MAX_RESOLVERS} are allowed", addresses.len()));
+    }
+    let addresses_read = all(&addresses, |item| item.text(value::resolver));
+    check::no_repeats(&addresses, addresses_read.as_deref());
+    let system = optional(section.get("system"), false, |item| item.boolean());
+    let file = optional(section.get("file"), PathBuf::from(RESOLV_CONF), |item| item.text(value::absolute_path));
+    if let (Some(item), Some(false)) = (section.get("file"), system) {
+        item.fault("says where the system's resolvers stand, which are not asked; add system = true");
+    }
+    let public = section.list("public");
+    if let Some(item) = section.get("public").filter(|_| public.len() > MAX_PUBLIC) {
+        item.fault(format!("{} prefixes, where at most {MAX_PUBLIC} are allowed", public.len()));
+    }
+    let public_read = all(&public, |item| item.text(value::prefix));
+    let preference = optional(section.get("preference"), defaults.preference, |item| {
+        item.integer(0..=u16::MAX.into()).and_then(|n| u16::try_from(n).ok())
+    });
+    let interval = optional(section.get("interval"), defaults.interval, |item| {
+        item.text(value::duration(SHORTEST_REDISCOVERY, LONGEST_REDISCOVERY))
+    });
+    Some(ResolversConfig {
+        addresses: addresses_read?,
+        system: system?.then_some(file?),
+        public: public_read?,
+        preference: preference?,
+        interval: interval?,
+    })
 }
 
 fn measure(section: &Section<'_>) -> Option<MeasureConfig> {

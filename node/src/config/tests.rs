@@ -22,6 +22,7 @@ fn what_is_not_stated_has_its_default() {
     assert_eq!(config.dns.advertise, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
     assert_eq!(config.dns.rate_limit.map(u32::from), Some(DEFAULT_RATE_LIMIT));
     assert!(config.claims.is_empty());
+    assert_eq!(config.resolvers, ResolversConfig::default());
     assert_eq!(config.measure, MeasureConfig::default());
     assert_eq!(config.admin.socket, Path::new(DEFAULT_SOCKET));
     assert_eq!(config.log, LogConfig { format: LogFormat::Human, level: "info".into() });
@@ -45,6 +46,11 @@ fn what_is_stated_is_read() {
     let claims: Vec<_> = config.claims.iter().map(|claim| (claim.prefix.to_string(), claim.preference)).collect();
     let expected = [("203.0.113.0/24", 0), ("2001:db8:53::/48", 10), ("203.0.113.128/25", 65535)];
     assert_eq!(claims, expected.map(|(prefix, preference)| (prefix.to_owned(), preference)));
+    let resolvers = &config.resolvers;
+    assert_eq!(shown(&[&resolvers.addresses[0], &resolvers.addresses[1]]), "10.0.0.53:53 [2001:db8::53]:5353");
+    assert_eq!(resolvers.system.as_deref(), Some(Path::new("/etc/resolv.conf.isp")));
+    assert_eq!((shown(&[&resolvers.public[0]]), resolvers.preference), ("192.0.2.0/24".into(), 5));
+    assert_eq!(resolvers.interval, Duration::from_secs(120));
     let source = |target: &str| config.measure.source_for(target.parse().unwrap()).unwrap().to_string();
     assert_eq!((source("192.0.2.1"), source("2001:db8::1")), ("198.51.100.7".into(), "2001:db8::7".into()));
     assert_eq!(config.admin.socket, Path::new("/run/nigh/fra.sock"));

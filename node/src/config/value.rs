@@ -161,6 +161,22 @@ pub(crate) fn ip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
+/// Where a resolver is asked: an address, with a port if it is not 53.
+pub(crate) fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+        (Ok(address), _) => address,
+        (_, Ok(ip)) => SocketAddr::new(ip, 53),
+        _ => {
+            return Err(r#"an IP address is expected, such as "10.0.0.53", or with a port "[2001:db8::53]:5353""#.into());
+        }
+    };
+    if address.port() == 0 {
+        return Err("port 0 cannot be contacted; a port from 1 to 65535 is expected".into());
+    }
+    contactable(address.ip())?;
+    Ok(address)
+}
+
 /// Refuses the addresses that no packet from elsewhere can be sent to.
 pub(crate) fn contactable(ip: IpAddr) -> Result<(), String> {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());

@@ -1,6 +1,12 @@
 //! "The resolvers in this prefix are near me": rows of [`super::CLAIMS`].
+//!
+//! Configured claims stand in the slots from 0 on, those that were found from [`FOUND`] on: what is found comes and goes,
+//! and must not move ten thousand configured rows from page to page.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use nigh_gossip::{Slot, codec};
@@ -16,19 +22,33 @@ pub struct Claim {
     pub prefix: IpNet,
     /// Lower wins.
     pub preference: u16,
+    /// Another node has seen the resolver there. Not on the wire: it follows from [`super::evidence`].
+    pub proven: bool,
+    /// The round trip to the resolver; from there too.
+    pub rtt: Option<Duration>,
 }
+
+impl Claim {
+    /// One without evidence.
+    pub fn new(prefix: IpNet, preference: u16) -> Self {
+        Self { prefix, preference, proven: false, rtt: None }
+    }
+}
+
+/// The slot of the first page of claims that were found, above all that a configuration can fill.
+pub const FOUND: u32 = 1024;
 
 /// As it travels: 4 or 16 bytes of address, length, preference.
 #[derive(Serialize, Deserialize)]
 struct Wire(ByteBuf, u8, u16);
 
-/// The bodies of all pages that hold these claims.
-pub fn pages(claims: &[Claim]) -> Vec<(Slot, Vec<u8>)> {
+/// The bodies of all pages that hold these claims, from this slot on.
+pub fn pages(from: u32, claims: &[Claim]) -> Vec<(Slot, Vec<u8>)> {
     let mut claims = claims.to_vec();
     claims.sort_unstable();
     claims
         .chunks(ROWS_PER_PAGE)
-        .zip(0u32..)
+        .zip(from..)
         .map(|(rows, number)| {
             let rows: Vec<Wire> = rows.iter().map(to_wire).collect();
             (Slot::page(number), codec::encode(&rows))
@@ -51,13 +71,17 @@ fn to_wire(claim: &Claim) -> Wire {
 }
 
 fn from_wire(Wire(address, length, preference): &Wire) -> Option<Claim> {
+    Some(Claim::new(prefix(address, *length)?, *preference))
+}
+
+/// A prefix from the octets of its address and its length.
+pub(super) fn prefix(address: &[u8], length: u8) -> Option<IpNet> {
     let address = match address.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address.as_slice()).ok()?)),
-        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address.as_slice()).ok()?)),
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
+        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)),
         _ => return None,
     };
-    let prefix = IpNet::new(address, *length).ok()?.trunc();
-    Some(Claim { prefix, preference: *preference })
+    Some(IpNet::new(address, length).ok()?.trunc())
 }
 
 #[cfg(test)]
@@ -72,13 +96,12 @@ mod tests {
         fn claims_survive_the_wire(rows in prop::collection::vec((any::<u32>(), 0u8..=32, any::<u16>()), 0..200)) {
             let mut claims: Vec<Claim> = rows
                 .into_iter()
-                .map(|(address, length, preference)| Claim {
-                    prefix: IpNet::new(Ipv4Addr::from(address).into(), length).unwrap().trunc(),
-                    preference,
+                .map(|(address, length, preference)| {
+                    Claim::new(IpNet::new(Ipv4Addr::from(address).into(), length).unwrap().trunc(), preference)
                 })
                 .collect();
-            claims.push(Claim { prefix: "2001:db8::/48".parse().unwrap(), preference: 1 });
-            let pages = pages(&claims);
+            claims.push(Claim::new("2001:db8::/48".parse().unwrap(), 1));
+            let pages = pages(FOUND, &claims);
             prop_assert!(pages.iter().all(|(_, body)| body.len() < 2 * 1024));
             let mut read: Vec<Claim> = pages.iter().flat_map(|(_, body)| decode(body).unwrap()).collect();
             claims.sort_unstable();
@@ -100,6 +123,6 @@ mod tests {
             Wire(ByteBuf::from([10, 1, 2, 3]), 8, 1),
         ];
         let read = decode(&codec::encode(&rows)).unwrap();
-        assert_eq!(read, [Claim { prefix: "10.0.0.0/8".parse().unwrap(), preference: 1 }]);
+        assert_eq!(read, [Claim::new("10.0.0.0/8".parse().unwrap(), 1)]);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`PROFILE`] | each node | name, place, DNS addresses, cuts served | one |
 //! | [`CLAIMS`] | each node | resolver prefixes | 64 rows in order of prefix |
+//! | [`EVIDENCE`] | each node | who has seen its resolvers, and how far they are | 16 rows |
 //! | [`LATENCY`] | each node | what it measured of each server | rows by hash of (service, server) |
 //! | [`crate::catalogue::TABLE`] | operators | zones, services, servers | one record |
 //!
@@ -11,6 +12,7 @@
 //! or a row that makes no sense, is left out, and never more than the bounds here are taken from one page.
 
 pub mod claims;
+pub mod evidence;
 pub mod latency;
 pub mod memo;
 pub mod profile;
@@ -21,6 +23,8 @@ use nigh_gossip::Table;
 pub const PROFILE: Table = Table(16);
 /// [`claims`].
 pub const CLAIMS: Table = Table(17);
+/// [`evidence`].
+pub const EVIDENCE: Table = Table(20);
 /// [`latency`].
 pub const LATENCY: Table = Table(18);
 

@@ -82,6 +82,7 @@ impl Source for Fake {
             },
             catalogue: CatalogueStatus { zones: 1, services: 1, servers: 2, records: 3 },
             snapshot: SnapshotStatus { serial: 42 },
+            resolvers: Vec::new(),
             warnings: vec!["no claim for 203.0.113.0/24".into()],
         }
     }
@@ -136,6 +137,10 @@ impl Source for Fake {
             verdict: Verdict::Alive,
             best,
             void,
+            proven: best,
+            witness: best.then(|| "nyc".into()),
+            proof_age_s: best.then_some(90),
+            rtt_ms: best.then_some(1.25),
         };
         vec![claim("fra", 10, true, false), claim("nyc", 200, false, true)]
     }
