@@ -233,9 +233,9 @@ fn as_dns_b<'s>(
         (Some(_), None) => Turn::Answer(Direct::NoCut),
         (Some(_), Some(cut)) => Turn::Refer { cut, serves: snapshot.role(who, cut) },
     };
-    let scope = client.subnet.map_or(0, |subnet| {
-        pool.scope(subnet, snapshot.claims().scope(subnet, claim.map(|claim| claim.length)))
-    });
+    let scope = client
+        .subnet
+        .map_or(0, |subnet| pool.scope(subnet, snapshot.claims().scope(subnet, claim.map(|claim| claim.length))));
     Course {
         pool,
         near: near.unwrap_or(who),

@@ -167,7 +167,9 @@ pub(crate) fn resolver(text: &str) -> Result<SocketAddr, String> {
         (Ok(address), _) => address,
         (_, Ok(ip)) => SocketAddr::new(ip, 53),
         _ => {
-            return Err(r#"an IP address is expected, such as "10.0.0.53", or with a port "[2001:db8::53]:5353""#.into());
+            return Err(
+                r#"an IP address is expected, such as "10.0.0.53", or with a port "[2001:db8::53]:5353""#.into()
+            );
         }
     };
     if address.port() == 0 {

@@ -70,7 +70,7 @@ fn change(held: &[Arc<Vec<Claim>>], pages: &[Arc<Vec<Claim>>]) -> ClaimChange {
 }
 
 fn of_page(claim: &Claim) -> (IpNet, Rank) {
-    (claim.prefix, Rank::new(claim.preference, false, None))
+    (claim.prefix, Rank::new(claim.preference, claim.proven, claim.rtt))
 }
 
 /// Leaves out of two sorted lists what both have, as often as both have it.
@@ -108,7 +108,7 @@ mod tests {
     fn page() -> impl Strategy<Value = Arc<Vec<Claim>>> {
         let claim = (0..8_u8, 24..26_u8, 0..3_u16).prop_map(|(third, length, preference)| {
             let prefix = IpNet::new(Ipv4Addr::new(10, 0, third, 0).into(), length).unwrap();
-            Claim { prefix, preference }
+            Claim::new(prefix, preference)
         });
         prop::collection::vec(claim, 0..6).prop_map(Arc::new)
     }
@@ -148,10 +148,8 @@ mod tests {
 
     #[test]
     fn a_page_that_changed_changes_only_what_differs() {
-        let claim = |third, preference| Claim {
-            prefix: IpNet::new(Ipv4Addr::new(10, 0, third, 0).into(), 24).unwrap(),
-            preference,
-        };
+        let claim =
+            |third, preference| Claim::new(IpNet::new(Ipv4Addr::new(10, 0, third, 0).into(), 24).unwrap(), preference);
         let kept = Arc::new(vec![claim(1, 10)]);
         let before = [kept.clone(), Arc::new(vec![claim(2, 10), claim(3, 10), claim(3, 10)])];
         let after = [kept, Arc::new(vec![claim(2, 10), claim(3, 10), claim(3, 5)])];
