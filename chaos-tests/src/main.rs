@@ -75,6 +75,15 @@ enum Command {
         #[command(flatten)]
         storm: Storm,
     },
+    /// Makes one HTML page of the outcomes in these files (which `--json` wrote).
+    Report {
+        /// The outcomes.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The page.
+        #[arg(long, value_name = "FILE", default_value = "storms.html")]
+        html: PathBuf,
+    },
     /// Lists the storms, and what each run of one proves.
     Storms,
     /// Connects existing network namespaces by a WAN; reads changes on stdin (see `chaos wan --help`).
@@ -112,8 +121,8 @@ struct Storm {
     /// Distances: a square of comma-separated round trips in milliseconds, instead of a generated globe.
     #[arg(long, value_name = "FILE")]
     matrix: Option<PathBuf>,
-    /// Write what came out, for machines, to this file (of several runs, the last).
-    #[arg(long, value_name = "FILE")]
+    /// Write what came out, for machines and for `chaos report`, into this folder: a file for each run.
+    #[arg(long, value_name = "FOLDER")]
     json: Option<PathBuf>,
 }
 
@@ -172,6 +181,17 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         }
         Some(Command::One { scenario, storm }) => storms(&[&scenario], &storm, storm.run.seed),
         Some(Command::Soak { storm, hours }) => soak(&storm, hours),
+        Some(Command::Report { files, html }) => {
+            let read = |path: &PathBuf| -> Result<storm::outcome::Outcome> {
+                let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+                serde_json::from_slice(&text).with_context(|| format!("{} is no outcome of a storm", path.display()))
+            };
+            let outcomes = files.iter().map(read).collect::<Result<Vec<_>>>()?;
+            std::fs::write(&html, storm::page::html(&outcomes))
+                .with_context(|| format!("writing {}", html.display()))?;
+            report::line(&format!("written to {}", html.display()));
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Storms) => {
             let about = storm::plan::SCENARIOS.iter().map(|profile| (profile.name, profile.about.to_owned()));
             for (name, text) in about.chain(storm::claims()) {
@@ -244,7 +264,8 @@ fn play_storm(profile: &storm::plan::Profile, given: &Storm, seed: u64) -> Resul
     };
     let run = given.run.clone();
     let options = Options { keep: run.keep, seed, nigh: nigh(run.nigh)?, pick: Pick::default(), json: false };
-    let parts = storm::Given { pops: given.pops, origins: given.origins, source, json: given.json.clone() };
+    let json = given.json.as_ref().map(|folder| folder.join(format!("{}-{seed}.json", profile.name)));
+    let parts = storm::Given { pops: given.pops, origins: given.origins, source, json };
     if run.list {
         let plan = storm::plan::Plan::draw(profile, seed, given.pops, given.origins)?;
         report::line(&plan.text());

@@ -116,7 +116,12 @@ pub enum Signal {
 ///
 /// A child that has ended but was not waited for still owns its pid, so this can never reach a stranger.
 pub fn tell(child: &std::process::Child, signal: Signal) -> io::Result<()> {
-    let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    tell_pid(child.id(), signal)
+}
+
+/// The same by the pid of a child of ours that nobody waits for in the meantime.
+pub fn tell_pid(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let signal = match signal {
         Signal::End => libc::SIGTERM,
         Signal::Halt => libc::SIGSTOP,

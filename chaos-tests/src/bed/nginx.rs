@@ -13,9 +13,18 @@ pub const PORT: u16 = 80;
 
 /// Starts nginx on a host; it answers `/` and `/healthz` with the host's name.
 pub fn start(bed: &Bed, host: &str, addresses: &[IpAddr]) -> Result<Daemon> {
+    start_with(bed, host, addresses, 200)
+}
+
+/// The same, but it answers everything with an error, 500, and the host's name.
+pub fn start_broken(bed: &Bed, host: &str, addresses: &[IpAddr]) -> Result<Daemon> {
+    start_with(bed, host, addresses, 500)
+}
+
+fn start_with(bed: &Bed, host: &str, addresses: &[IpAddr], status: u16) -> Result<Daemon> {
     let directory = bed.run().host_directory(host)?;
     let configuration = directory.join("nginx.conf");
-    write(&configuration, &text(host, addresses))?;
+    write(&configuration, &text(host, addresses, status))?;
     let mut command = Command::new(runnable("nginx", &directory)?);
     command.arg("-p").arg(&directory).arg("-c").arg(&configuration).arg("-e").arg(directory.join("error.log"));
     let mut daemon = bed.daemon(host, "nginx", command)?;
@@ -24,7 +33,7 @@ pub fn start(bed: &Bed, host: &str, addresses: &[IpAddr]) -> Result<Daemon> {
     until(&format!("nginx on {host} answers"), START_PATIENCE, || {
         daemon.alive()?;
         Ok(match http::get(bed.space(host)?, at, host, "/healthz", Duration::from_secs(1)) {
-            Ok(page) if page.status == 200 && page.body.trim() == host => Look::Done(()),
+            Ok(page) if page.status == status && page.body.trim() == host => Look::Done(()),
             Ok(page) => Look::NotYet(format!("status {} and {:?}", page.status, page.body)),
             Err(error) => Look::NotYet(format!("{error:#}")),
         })
@@ -33,7 +42,7 @@ pub fn start(bed: &Bed, host: &str, addresses: &[IpAddr]) -> Result<Daemon> {
 }
 
 /// One process, so that it ends with its handle: workers would outlive a killed master.
-fn text(name: &str, addresses: &[IpAddr]) -> String {
+fn text(name: &str, addresses: &[IpAddr], status: u16) -> String {
     let listen: String =
         addresses.iter().map(|address| format!("        listen {};\n", SocketAddr::new(*address, PORT))).collect();
     format!(
@@ -51,8 +60,8 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-{listen}        location / {{ return 200 "{name}\n"; }}
-        location = /healthz {{ return 200 "{name}\n"; }}
+{listen}        location / {{ return {status} "{name}\n"; }}
+        location = /healthz {{ return {status} "{name}\n"; }}
     }}
 }}
 "#

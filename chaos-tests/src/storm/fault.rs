@@ -5,7 +5,7 @@
 
 use rand::seq::{IteratorRandom, SliceRandom};
 use rand::{Rng, RngExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 const PERCENT: u32 = 10_000;
 
 /// One fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
 pub enum Fault {
     /// SIGKILL; healed by a start with the state that was left.
@@ -65,8 +65,30 @@ pub enum Fault {
         /// The origins.
         origins: Vec<usize>,
     },
+    /// Everything on the way to the origin and back takes so much longer.
+    OriginSlow {
+        /// The origins.
+        origins: Vec<usize>,
+        /// Milliseconds each way.
+        ms: u64,
+    },
+    /// The origin answers, with an error (500).
+    OriginErrs {
+        /// The origins.
+        origins: Vec<usize>,
+    },
+    /// The origin's process is stopped and resumed, again and again.
+    OriginFlaps {
+        /// The origins.
+        origins: Vec<usize>,
+    },
     /// DNS-A is killed.
     DnsADown,
+    /// The node runs for a fifth of the time: 20 ms, then it stands still for 80.
+    Starve {
+        /// The nodes.
+        nodes: Vec<usize>,
+    },
     /// Killed, its replica and its peers are lost (the keys are kept), started again at once.
     DiskWiped {
         /// The node.
@@ -92,10 +114,11 @@ pub enum Fault {
 }
 
 /// The kinds, by which scenarios ask for them.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 22] = [
     "kill",
     "kill-some",
     "kill-half",
+    "bootstrap",
     "stop",
     "restart",
     "partition",
@@ -105,11 +128,15 @@ pub const KINDS: [&str; 17] = [
     "delay",
     "origin-down",
     "origin-hangs",
+    "origin-slow",
+    "origin-errs",
+    "origin-flaps",
     "dns-a-down",
     "disk-wiped",
     "disk-rolled-back",
     "disk-corrupt",
     "flood",
+    "starve",
 ];
 
 impl Fault {
@@ -129,6 +156,9 @@ impl Fault {
             "kill" => Self::Kill { nodes: some(1, random) },
             "kill-some" => Self::Kill { nodes: some(nodes / 3, random) },
             "kill-half" => Self::Kill { nodes: some(nodes / 2, random) },
+            // Nodes join through the first two.
+            "bootstrap" => Self::Kill { nodes: (0..nodes.min(2)).collect() },
+            "starve" => Self::Starve { nodes: some(1, random) },
             "stop" => Self::Stop { nodes: some(1, random) },
             "restart" => {
                 let mut order = some(nodes, random);
@@ -142,6 +172,9 @@ impl Fault {
             "delay" => Self::Delay { nodes: some(nodes / 2, random), ms: random.random_range(20..=150) },
             "origin-down" => Self::OriginDown { origins: origin(random) },
             "origin-hangs" => Self::OriginHangs { origins: origin(random) },
+            "origin-slow" => Self::OriginSlow { origins: origin(random), ms: random.random_range(100..=300) },
+            "origin-errs" => Self::OriginErrs { origins: origin(random) },
+            "origin-flaps" => Self::OriginFlaps { origins: origin(random) },
             "dns-a-down" => Self::DnsADown,
             "disk-wiped" => Self::DiskWiped { node: one(random) },
             "disk-rolled-back" => Self::DiskRolledBack { node: one(random) },
@@ -160,20 +193,39 @@ impl Fault {
             | Self::Restart { nodes }
             | Self::Partition { nodes }
             | Self::OneWay { nodes }
+            | Self::Starve { nodes }
             | Self::Loss { nodes, .. }
             | Self::Delay { nodes, .. } => nodes,
             Self::DiskWiped { node }
             | Self::DiskRolledBack { node }
             | Self::DiskCorrupt { node }
             | Self::Flood { node } => std::slice::from_ref(node),
-            Self::OriginDown { .. } | Self::OriginHangs { .. } | Self::DnsADown | Self::Stranger => &[],
+            Self::OriginDown { .. }
+            | Self::OriginHangs { .. }
+            | Self::OriginSlow { .. }
+            | Self::OriginErrs { .. }
+            | Self::OriginFlaps { .. }
+            | Self::DnsADown
+            | Self::Stranger => &[],
         }
     }
 
-    /// The origins that it takes away.
+    /// The origins that it is about.
     pub fn origins(&self) -> &[usize] {
         match self {
-            Self::OriginDown { origins } | Self::OriginHangs { origins } => origins,
+            Self::OriginDown { origins }
+            | Self::OriginHangs { origins }
+            | Self::OriginSlow { origins, .. }
+            | Self::OriginErrs { origins }
+            | Self::OriginFlaps { origins } => origins,
+            _ => &[],
+        }
+    }
+
+    /// The origins that it takes away, so that nobody may be sent there.
+    pub fn takes_away(&self) -> &[usize] {
+        match self {
+            Self::OriginDown { origins } | Self::OriginHangs { origins } | Self::OriginErrs { origins } => origins,
             _ => &[],
         }
     }
@@ -190,7 +242,10 @@ impl Fault {
 
     /// What it adds to a way.
     pub fn delay(&self) -> Duration {
-        if let Self::Delay { ms, .. } = self { Duration::from_millis(*ms) } else { Duration::ZERO }
+        match self {
+            Self::Delay { ms, .. } | Self::OriginSlow { ms, .. } => Duration::from_millis(*ms),
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -211,6 +266,10 @@ impl fmt::Display for Fault {
             Self::Delay { nodes: all, ms } => write!(f, "{ms} ms more each way at {}", nodes(all)),
             Self::OriginDown { origins: all } => write!(f, "origin down: {}", origins(all)),
             Self::OriginHangs { origins: all } => write!(f, "origin hangs: {}", origins(all)),
+            Self::OriginSlow { origins: all, ms } => write!(f, "{ms} ms more each way to origin {}", origins(all)),
+            Self::OriginErrs { origins: all } => write!(f, "origin answers 500: {}", origins(all)),
+            Self::OriginFlaps { origins: all } => write!(f, "origin flaps: {}", origins(all)),
+            Self::Starve { nodes: all } => write!(f, "a fifth of the time for {}", nodes(all)),
             Self::DnsADown => f.write_str("DNS-A down"),
             Self::DiskWiped { node } => write!(f, "disk lost at {}", nodes(&[*node])),
             Self::DiskRolledBack { node } => write!(f, "disk rolled back at {}", nodes(&[*node])),

@@ -3,26 +3,22 @@
 //! Times are from the start of the run. The world writes it down as it happens; the oracle and the invariants read it.
 
 use super::fault::Fault;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A fault that was on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spell {
     /// What.
     #[serde(flatten)]
     pub fault: Fault,
     /// From the blow
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "super::seconds")]
     pub from: Duration,
     /// to the end of the heal: of a process, when it answered again.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "super::seconds")]
     pub until: Duration,
-}
-
-fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64())
 }
 
 impl Spell {
@@ -49,12 +45,11 @@ impl Spell {
 }
 
 /// Everything that was.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
     /// The faults, by blow.
     pub spells: Vec<Spell>,
     /// Who served each cut, as far as somebody alive knew, from then on.
-    #[serde(skip)]
     served: Vec<(Duration, BTreeMap<usize, BTreeSet<usize>>)>,
 }
 
@@ -73,12 +68,12 @@ impl History {
 
     /// Whether an origin was away all that time.
     pub fn away_throughout(&self, origin: usize, from: Duration, until: Duration) -> bool {
-        self.spells.iter().any(|spell| spell.fault.origins().contains(&origin) && spell.covers(from, until))
+        self.spells.iter().any(|spell| spell.fault.takes_away().contains(&origin) && spell.covers(from, until))
     }
 
     /// Whether an origin was away at some time of it.
     pub fn away_at_some_time(&self, origin: usize, from: Duration, until: Duration) -> bool {
-        self.spells.iter().any(|spell| spell.fault.origins().contains(&origin) && spell.meets(from, until))
+        self.spells.iter().any(|spell| spell.fault.takes_away().contains(&origin) && spell.meets(from, until))
     }
 
     /// A time within these at which no server of the cut of `pop` could be heard from its resolver.

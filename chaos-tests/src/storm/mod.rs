@@ -10,6 +10,7 @@
 //!
 //! What decides ([`plan`], [`history`], [`oracle`], [`invariant::wire`]) is pure and tested without a bed; [`world`] does.
 
+pub mod duty;
 pub mod fault;
 pub mod flood;
 pub mod geography;
@@ -17,8 +18,10 @@ pub mod history;
 pub mod invariant;
 pub mod oracle;
 pub mod outcome;
+pub mod page;
 pub mod plan;
 mod run;
+mod seconds;
 pub mod timeline;
 pub mod world;
 

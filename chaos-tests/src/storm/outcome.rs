@@ -3,7 +3,7 @@
 use super::history::Spell;
 use super::oracle::Judged;
 use super::plan::Plan;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Lookups of one second.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Second {
     /// As they should be.
     pub good: u32,
@@ -24,7 +24,7 @@ pub struct Second {
 }
 
 /// A death, and when it was known.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Death {
     /// The node's number.
     pub node: usize,
@@ -35,7 +35,7 @@ pub struct Death {
 }
 
 /// One node at the end.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Use {
     /// Its name.
     pub node: String,
@@ -46,7 +46,7 @@ pub struct Use {
 }
 
 /// The outcome.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// What was planned.
     pub plan: Plan,

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Faults of a mixed run that may be on at a time.
@@ -40,8 +40,13 @@ pub struct Profile {
 
 /// All scenarios.
 pub const SCENARIOS: [Profile; 11] = [
-    Profile::of("kill", "nodes die: one, some, half of them", &["kill", "kill-some", "kill-half"], (20, 30)),
-    Profile::of("stop", "a node is stopped and resumed", &["stop", "stop"], (3, 20)),
+    Profile::of(
+        "kill",
+        "nodes die: one, some, those that others join through, half of them",
+        &["kill", "kill-some", "bootstrap", "kill-half"],
+        (20, 30),
+    ),
+    Profile::of("stop", "a node is stopped and resumed; one gets too little time", &["stop", "starve"], (3, 20)),
     Profile::of("restart", "every node is restarted, one after the other", &["restart"], (30, 40)),
     Profile::of(
         "split",
@@ -52,8 +57,8 @@ pub const SCENARIOS: [Profile; 11] = [
     Profile::of("weather", "paths lose packets or become longer", &["loss", "delay"], (20, 40)),
     Profile::of(
         "origin",
-        "an origin is down, or takes connections and says nothing",
-        &["origin-down", "origin-hangs"],
+        "an origin is down, hangs, errs, is slow, flaps",
+        &["origin-down", "origin-hangs", "origin-errs", "origin-slow", "origin-flaps"],
         (20, 30),
     ),
     Profile::of("dns-a", "DNS-A is down while nodes die", &["dns-a-down"], (20, 30)),
@@ -102,13 +107,13 @@ impl Profile {
 }
 
 /// One fault and its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// From the end of the steady phase to the blow.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "super::seconds")]
     pub at: Duration,
     /// From the blow to the heal.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "super::seconds")]
     pub lasts: Duration,
     /// What.
     #[serde(flatten)]
@@ -116,10 +121,10 @@ pub struct Planned {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The scenario.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// Decides all that chance does.
     pub seed: u64,
     /// Points of presence.
@@ -128,10 +133,6 @@ pub struct Plan {
     pub origins: usize,
     /// The faults, by the time of their blow.
     pub faults: Vec<Planned>,
-}
-
-fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64())
 }
 
 impl Plan {
@@ -167,7 +168,7 @@ impl Plan {
             *at += lasts + gap;
         }
         faults.sort_by_key(|planned| planned.at);
-        Ok(Self { scenario: profile.name, seed, pops, origins, faults })
+        Ok(Self { scenario: profile.name.to_owned(), seed, pops, origins, faults })
     }
 
     /// When the last fault has healed.

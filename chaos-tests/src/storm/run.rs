@@ -371,7 +371,8 @@ impl Storm {
         let pops = &world.geography.pops;
         let node =
             |address: IpAddr| pops.iter().find(|pop| IpAddr::from(pop.address) == address).map(|pop| pop.node.clone());
-        self.wire.look(&said, node);
+        let resolvers: Vec<IpAddr> = pops.iter().map(|pop| pop.resolver.into()).collect();
+        self.wire.look(&said, &resolvers, node);
         self.bounds.look(world);
         self.judge(world, report);
         self.learn_of_deaths(world);

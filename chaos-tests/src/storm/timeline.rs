@@ -46,7 +46,8 @@ impl Timeline {
             Fault::Loss { .. } | Fault::Delay { .. } => '~',
             Fault::DiskWiped { .. } | Fault::DiskRolledBack { .. } | Fault::DiskCorrupt { .. } => 'D',
             Fault::Flood { .. } => 'F',
-            Fault::OriginDown { .. } | Fault::OriginHangs { .. } | Fault::DnsADown | Fault::Stranger => return,
+            Fault::Starve { .. } => 'z',
+            _ => return,
         };
         for node in fault.nodes() {
             let Some(marks) = self.nodes.get_mut(*node) else { continue };

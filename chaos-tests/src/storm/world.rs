@@ -1,5 +1,6 @@
 //! The world as real processes: starting it, doing faults to it and undoing them.
 
+use super::duty::Duty;
 use super::fault::Fault;
 use super::flood::Flood;
 use super::geography::{Geography, Pop};
@@ -43,6 +44,10 @@ const MESH_PATIENCE: Duration = Duration::from_secs(120);
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// What a disk loses or keeps: everything but the keys and the certificate.
 const REMEMBERED: [&str; 3] = ["replica", "epoch", "cuts.json"];
+/// How long an origin that flaps is there, and then not.
+const FLAP: Duration = Duration::from_secs(2);
+/// How long a starved node runs before it stands still for four times as long.
+const SLICE: Duration = Duration::from_millis(20);
 /// Lines of evidence from the log of a node.
 const LINES: usize = 25;
 
@@ -50,6 +55,7 @@ const LINES: usize = 25;
 pub struct World {
     // Dropped in this order: clients and floods, daemons, then the bed that they stand in.
     pulses: Vec<Pulse>,
+    duties: Vec<Duty>,
     floods: BTreeMap<usize, Flood>,
     stranger: Option<Node>,
     nodes: Vec<Node>,
@@ -104,6 +110,7 @@ impl World {
             .collect::<Result<Vec<_>>>()?;
         let mut world = Self {
             pulses: Vec::new(),
+            duties: Vec::new(),
             floods: BTreeMap::new(),
             stranger: None,
             nodes,
@@ -211,6 +218,22 @@ impl World {
                 origins.iter().try_for_each(|origin| self.origins.get_mut(*origin).map_or(Ok(()), Daemon::kill))
             }
             Fault::OriginHangs { origins } => self.tell_origins(origins, Signal::Halt),
+            Fault::OriginErrs { origins } => origins.iter().try_for_each(|origin| self.serve(*origin, true)),
+            Fault::OriginSlow { origins, .. } => self.slow(origins, fault.delay(), true),
+            Fault::OriginFlaps { origins } => {
+                for origin in origins {
+                    let pid = self.origins.get(*origin).map(Daemon::pid).context("no such origin")?;
+                    self.duties.push(Duty::start(pid, FLAP, FLAP)?);
+                }
+                Ok(())
+            }
+            Fault::Starve { nodes } => {
+                for node in nodes {
+                    let pid = self.node(*node)?.pid().context("it was never started")?;
+                    self.duties.push(Duty::start(pid, SLICE, SLICE * 4)?);
+                }
+                Ok(())
+            }
             Fault::DnsADown => self.dns_a.kill(),
             Fault::DiskWiped { node } => {
                 self.between(*node, |state, _| REMEMBERED.iter().try_for_each(|name| remove(&state.join(name))))
@@ -255,14 +278,17 @@ impl World {
             Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss { .. } | Fault::Delay { .. } => {
                 self.paths(fault, false)
             }
-            Fault::OriginDown { origins } => {
-                for number in origins {
-                    let origin = self.geography.origins.get(*number).context("no such origin")?;
-                    let started = nginx::start(&self.bed, &origin.id, &[origin.address.into()])?;
-                    if let Some(daemon) = self.origins.get_mut(*number) {
-                        *daemon = started;
-                    }
-                }
+            Fault::OriginDown { origins } | Fault::OriginErrs { origins } => {
+                origins.iter().try_for_each(|origin| self.serve(*origin, false))
+            }
+            Fault::OriginSlow { origins, .. } => self.slow(origins, fault.delay(), false),
+            // Faults of one kind are never on at the same time, and nothing else has a duty.
+            Fault::OriginFlaps { .. } => {
+                self.duties.retain(|duty| !duty.is_of(FLAP));
+                Ok(())
+            }
+            Fault::Starve { .. } => {
+                self.duties.retain(|duty| !duty.is_of(SLICE));
                 Ok(())
             }
             Fault::OriginHangs { origins } => self.tell_origins(origins, Signal::Resume),
@@ -412,6 +438,35 @@ impl World {
 
     fn tell_origins(&self, origins: &[usize], signal: Signal) -> Result<()> {
         origins.iter().filter_map(|origin| self.origins.get(*origin)).try_for_each(|daemon| daemon.tell(signal))
+    }
+
+    /// Starts an origin anew, as one that answers with an error or as it should be.
+    fn serve(&mut self, number: usize, errs: bool) -> Result<()> {
+        let origin = self.geography.origins.get(number).context("no such origin")?;
+        let daemon = self.origins.get_mut(number).context("no such origin")?;
+        drop(daemon.kill()); // it may be down already
+        let addresses = [origin.address.into()];
+        *daemon = if errs {
+            nginx::start_broken(&self.bed, &origin.id, &addresses)?
+        } else {
+            nginx::start(&self.bed, &origin.id, &addresses)?
+        };
+        Ok(())
+    }
+
+    /// Makes the ways to origins and back longer, or as they were.
+    fn slow(&self, origins: &[usize], more: Duration, on: bool) -> Result<()> {
+        let wan = self.bed.wan();
+        let change = |link: &mut Link| {
+            link.delay = if on { link.delay + more } else { link.delay.saturating_sub(more) };
+        };
+        for origin in origins.iter().filter_map(|origin| self.geography.origins.get(*origin)) {
+            for other in wan.hosts().filter(|host| *host != origin.id) {
+                wan.change(&origin.id, other, change)?;
+                wan.change(other, &origin.id, change)?;
+            }
+        }
+        Ok(())
     }
 
     /// Changes the paths that a fault is about, or changes them back.

@@ -29,9 +29,9 @@ fn cut_of(name: &str) -> Option<String> {
 }
 
 impl Wire {
-    /// Reads replies; `node` names the node at an address.
-    pub fn look(&mut self, said: &[Said], node: impl Fn(IpAddr) -> Option<String>) {
-        for reply in said.iter().filter(|said| !said.is_question()) {
+    /// Reads replies to resolvers; `node` names the node at an address.
+    pub fn look(&mut self, said: &[Said], resolvers: &[IpAddr], node: impl Fn(IpAddr) -> Option<String>) {
+        for reply in said.iter().filter(|said| !said.is_question() && resolvers.contains(&said.to.ip())) {
             let Some(node) = node(reply.from.ip()) else { continue };
             self.replies += 1;
             if let Some(wrong) = self.wrong(reply, &node) {
@@ -94,8 +94,10 @@ mod tests {
     use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
     use hickory_proto::rr::rdata::NS;
     use hickory_proto::rr::{Name, RData, Record, RecordType};
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
     use std::time::Duration;
+
+    const RESOLVER: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(10, 9, 0, 53))];
 
     fn node(address: IpAddr) -> Option<String> {
         Some(format!("n{}", address.to_string().rsplit('.').next()?))
@@ -124,11 +126,11 @@ mod tests {
     #[test]
     fn a_delegation_downwards_is_right_and_one_by_a_server_of_the_cut_is_lame() {
         let mut wire = Wire::default();
-        wire.look(&[reply(5, "www.n1.lb.lab.", false, &["n1", "n2"])], node);
+        wire.look(&[reply(5, "www.n1.lb.lab.", false, &["n1", "n2"])], &RESOLVER, node);
         assert!(wire.verdict().is_ok(), "n5 serves no cut: it delegates");
-        wire.look(&[reply(2, "www.n1.lb.lab.", true, &[])], node);
+        wire.look(&[reply(2, "www.n1.lb.lab.", true, &[])], &RESOLVER, node);
         assert!(wire.verdict().is_ok());
-        wire.look(&[reply(2, "www.n1.lb.lab.", false, &["n1", "n3"])], node);
+        wire.look(&[reply(2, "www.n1.lb.lab.", false, &["n1", "n3"])], &RESOLVER, node);
         assert!(format!("{:#}", wire.verdict().unwrap_err()).contains("lame"));
     }
 
@@ -138,8 +140,18 @@ mod tests {
             let mut wire = Wire::default();
             let mut said = reply(5, "www.lb.lab.", true, &[]);
             said.message.metadata.response_code = code;
-            wire.look(&[said], node);
+            wire.look(&[said], &RESOLVER, node);
             assert!(wire.verdict().is_err(), "{code}");
         }
+    }
+
+    #[test]
+    fn what_others_are_told_is_no_matter() {
+        let mut wire = Wire::default();
+        let mut said = reply(5, "www.lb.lab.", true, &[]);
+        said.message.metadata.response_code = ResponseCode::FormErr;
+        said.to = SocketAddr::from(([10, 250, 0, 66], 4711));
+        wire.look(&[said], &RESOLVER, node);
+        assert!(wire.verdict().is_ok());
     }
 }
