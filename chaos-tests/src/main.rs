@@ -86,6 +86,14 @@ enum Command {
     },
     /// Lists the storms, and what each run of one proves.
     Storms,
+    /// Nodes find their own resolvers, and other nodes prove it (three quarters of a minute; without --fast two).
+    Discover {
+        #[command(flatten)]
+        run: Run,
+        /// Do not wait for what ends with a CNAME's TTL.
+        #[arg(long)]
+        fast: bool,
+    },
     /// Connects existing network namespaces by a WAN; reads changes on stdin (see `chaos wan --help`).
     ///
     /// SPEC has lines `host NAME NAMESPACE ADDRESS/LEN`, `default LINK`, `pair FROM TO LINK` and `both A B LINK`, where
@@ -198,6 +206,9 @@ fn perform(cli: Cli) -> Result<ExitCode> {
                 report::line(&format!("{name:10} {text}"));
             }
             Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Discover { run, fast }) => {
+            play(&scenario::discover::SCENARIO, run, Pick { fast, ..Pick::default() }, false)
         }
         Some(Command::Wan { spec, seed }) => session::run(&spec, seed).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor { nigh }) => doctor(nigh),

@@ -17,6 +17,7 @@ impl Resolver for Bind {
     fn lacks(&self, manner: &Manner) -> Option<&'static str> {
         match manner {
             Manner { client_subnet: Some(_), .. } => Some("its free edition sends no client subnet"),
+            manner if manner.is_a_farm() => Some("it has one source address of each family"),
             Manner { random_case: true, .. } => Some("it does not vary the case of letters"),
             _ => None,
         }
@@ -26,15 +27,17 @@ impl Resolver for Bind {
         let configuration = task.directory.join("resolver.conf");
         write(&configuration, &text(task))?;
         let mut command = Command::new(runnable("named", task.directory)?);
-        let family = if task.address.is_ipv4() { "-4" } else { "-6" };
-        command.args([family, "-g", "-n", "1", "-c"]).arg(configuration);
+        if task.manner.sources.is_empty() {
+            command.arg(if task.address.is_ipv4() { "-4" } else { "-6" });
+        }
+        command.args(["-g", "-n", "1", "-c"]).arg(configuration);
         Ok(command)
     }
 }
 
 fn text(task: &Task<'_>) -> String {
     let Task { directory, address, root_hints, manner } = task;
-    let Manner { routed, tcp, udp_size, strict_minimisation, anchor, .. } = manner;
+    let Manner { routed, sources, tcp, udp_size, strict_minimisation, anchor, .. } = manner;
     let six = if address.is_ipv4() { "" } else { "-v6" };
     let validation = if anchor.is_some() { "yes" } else { "no" };
     let mut text = format!(
@@ -52,7 +55,11 @@ fn text(task: &Task<'_>) -> String {
 "#,
         directory = directory.display(),
     );
-    if !routed {
+    for source in sources {
+        let six = if source.is_ipv4() { "" } else { "-v6" };
+        text.push_str(&format!("    query-source{six} address {source};\n"));
+    }
+    if !routed && sources.is_empty() {
         text.push_str(&format!("    query-source{six} address {address};\n"));
     }
     if let Some(size) = udp_size {

@@ -22,6 +22,7 @@ impl Resolver for Kresd {
     fn lacks(&self, manner: &Manner) -> Option<&'static str> {
         match manner {
             Manner { client_subnet: Some(_), .. } => Some("it sends no client subnet"),
+            manner if manner.is_a_farm() => Some("it has one source address of each family"),
             _ => None,
         }
     }
@@ -41,20 +42,25 @@ impl Resolver for Kresd {
 
 fn text(task: &Task<'_>) -> String {
     let Task { directory: _, address, root_hints, manner } = task;
-    let Manner { routed, tcp, udp_size, anchor, .. } = manner;
+    let Manner { routed, sources, tcp, udp_size, anchor, .. } = manner;
     let (other, own) = if address.is_ipv4() { ("ipv6", "v4") } else { ("ipv4", "v6") };
     let mut text = format!(
         r#"cache.size = 20 * MB
 net.listen('{address}', 53, {{ kind = 'dns' }})
-net.{other} = false
+net.{other} = {both}
 for _, name in ipairs({{ 'priming', 'detect_time_skew', 'ta_update', 'ta_signal_query' }}) do modules.unload(name) end
 trust_anchors.remove('.')
 modules = {{ hints = {{}} }}
 hints.root_file('{hints}')
 "#,
         hints = root_hints.display(),
+        both = manner.sources_of(!address.is_ipv4()).next().is_some(),
     );
-    if !routed {
+    for source in sources {
+        let family = if source.is_ipv4() { "v4" } else { "v6" };
+        text.push_str(&format!("net.outgoing_{family}('{source}')\n"));
+    }
+    if !routed && sources.is_empty() {
         text.push_str(&format!("net.outgoing_{own}('{address}')\n"));
     }
     if *tcp {

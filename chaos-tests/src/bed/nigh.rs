@@ -2,7 +2,7 @@
 //!
 //! Reading is through `--json`: what an operator's own scripts would see is what a scenario asserts on.
 
-use super::nigh_json::{Peer, Row, Service, Status};
+use super::nigh_json::{ClaimRow, Peer, Row, Service, Status};
 use super::{Bed, write};
 use crate::lab::Daemon;
 use crate::lab::process::{self, Said};
@@ -46,6 +46,19 @@ pub struct Settings {
     pub bootstrap: Vec<Ipv4Addr>,
     /// Its claims.
     pub claims: Vec<Claim>,
+    /// How it looks for its resolvers, if it does.
+    pub finds: Option<Finds>,
+}
+
+/// How a node looks for the resolvers that it is a client of.
+#[derive(Clone, Debug)]
+pub struct Finds {
+    /// The file that stands for the host's resolv.conf.
+    pub file: PathBuf,
+    /// From one round of questions to the next.
+    pub every: Duration,
+    /// Within which its certificate lets it claim.
+    pub allowed: Vec<String>,
 }
 
 /// A mesh's operator: the key, and the program.
@@ -96,8 +109,9 @@ impl Operator {
         let mut command = Command::new(&self.program);
         command.args(["admit", id.trim(), "--name", &settings.name]).arg("--key").arg(&self.key);
         command.arg("--out").arg(state.join("certificate"));
-        for claim in &settings.claims {
-            command.args(["--prefix", &claim.prefix]);
+        let allowed = settings.finds.iter().flat_map(|finds| &finds.allowed);
+        for prefix in settings.claims.iter().map(|claim| &claim.prefix).chain(allowed) {
+            command.args(["--prefix", prefix]);
         }
         succeed(command).map(drop).with_context(|| format!("admitting {}", settings.name))
     }
@@ -230,6 +244,11 @@ impl Node {
         self.read(&["peers"])
     }
 
+    /// `nigh claims --json`.
+    pub fn claims(&self) -> Result<Vec<ClaimRow>> {
+        self.read(&["claims"])
+    }
+
     /// `nigh latency --json`.
     pub fn latency(&self) -> Result<Vec<Row>> {
         self.read(&["latency"])
@@ -286,7 +305,7 @@ fn mesh_id(said: &str) -> Option<String> {
 }
 
 fn text(settings: &Settings, mesh: &str, directory: &Path, socket: &Path) -> String {
-    let Settings { name, pop, address, also, answer_for, bootstrap, claims } = settings;
+    let Settings { name, pop, address, also, answer_for, bootstrap, claims, finds } = settings;
     let own = || std::iter::once(IpAddr::from(*address)).chain(*also);
     let listen: Vec<String> = own().map(|address| format!("\"{}\"", SocketAddr::new(address, 53))).collect();
     let sources: Vec<String> = own().map(|address| format!("\"{address}\"")).collect();
@@ -323,6 +342,10 @@ level = "info"
     );
     if let Some(answer_for) = answer_for {
         text.push_str(&format!("\n[drain]\nanswer_for = \"{}ms\"\n", answer_for.as_millis()));
+    }
+    if let Some(Finds { file, every, .. }) = finds {
+        let (file, every) = (file.display(), every.as_millis());
+        text.push_str(&format!("\n[resolvers]\nsystem = true\nfile = \"{file}\"\ninterval = \"{every}ms\"\n"));
     }
     for Claim { prefix, preference } in claims {
         text.push_str(&format!("\n[[claim]]\nprefix = \"{prefix}\"\npreference = {preference}\n"));

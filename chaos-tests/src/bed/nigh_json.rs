@@ -3,6 +3,7 @@
 //! Written down here a second time, on purpose: a field that is renamed breaks operators' scripts, and so a scenario.
 
 use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
 
 /// The parts of `nigh status --json` that scenarios use.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Status {
     pub dns: Counters,
     /// What the catalogue holds.
     pub catalogue: CatalogueSize,
+    /// The resolvers that it asks.
+    #[serde(default)]
+    pub resolvers: Vec<ResolverRow>,
 }
 
 /// The mesh as a node sees it.
@@ -95,6 +99,43 @@ pub struct Peer {
     pub verdict: String,
     /// The cuts that it serves.
     pub cuts: Vec<String>,
+}
+
+/// A resolver in `nigh status --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ResolverRow {
+    /// Where it is asked.
+    pub address: SocketAddr,
+    /// It does not answer any more.
+    pub lost: bool,
+    /// Round-trip time of an answer from its cache.
+    pub rtt_ms: Option<f64>,
+    /// The addresses that its questions leave from.
+    pub egress: Vec<EgressRow>,
+}
+
+/// An address that questions leave from.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EgressRow {
+    /// The address.
+    pub address: IpAddr,
+    /// proven, seen, public or outside.
+    pub state: String,
+}
+
+/// A row of `nigh claims --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClaimRow {
+    /// What is claimed.
+    pub prefix: String,
+    /// By whom.
+    pub node: String,
+    /// Another node vouches for it.
+    pub proven: bool,
+    /// Which.
+    pub witness: Option<String>,
+    /// Round-trip time to the resolver.
+    pub rtt_ms: Option<f64>,
 }
 
 /// A row of `nigh latency --json`.

@@ -38,8 +38,10 @@ impl Resolver for Pdns {
 
 fn text(task: &Task<'_>) -> String {
     let Task { directory, address, root_hints, manner } = task;
-    let Manner { routed, udp_size, client_subnet, anchor, .. } = manner;
+    let Manner { routed, sources, udp_size, client_subnet, anchor, .. } = manner;
+    let listed: Vec<String> = sources.iter().map(ToString::to_string).collect();
     let source = match (routed, address.is_ipv4()) {
+        _ if !listed.is_empty() => listed.join(", "),
         (false, _) => address.to_string(),
         (true, true) => "0.0.0.0".to_owned(),
         (true, false) => "::".to_owned(),

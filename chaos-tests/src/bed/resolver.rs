@@ -17,6 +17,8 @@ use std::time::Duration;
 pub struct Manner {
     /// Its queries leave from whatever address the routing table chooses, not from the one where it listens.
     pub routed: bool,
+    /// Its queries leave from these addresses, by their families. Empty: from the one where it listens.
+    pub sources: Vec<IpAddr>,
     /// Its queries go by TCP only.
     pub tcp: bool,
     /// What it says that it takes by UDP.
@@ -31,12 +33,25 @@ pub struct Manner {
     pub anchor: Option<Anchor>,
 }
 
+impl Manner {
+    /// The sources of a family.
+    pub fn sources_of(&self, ipv4: bool) -> impl Iterator<Item = IpAddr> {
+        self.sources.iter().copied().filter(move |source| source.is_ipv4() == ipv4)
+    }
+
+    /// Whether it has several sources of one family.
+    pub fn is_a_farm(&self) -> bool {
+        self.sources_of(true).count() > 1 || self.sources_of(false).count() > 1
+    }
+}
+
 /// What a resolver is to do in a bed.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
     /// Where its configuration and whatever it writes belong.
     pub directory: &'a Path,
-    /// Where it listens, on port 53, and the source of its own queries. Its family is the only one that it speaks.
+    /// Where it listens, on port 53, and unless its manner says otherwise the source of its own queries; then its family
+    /// is the only one that it speaks.
     pub address: IpAddr,
     /// A file with the hints of the private root, which is not signed.
     pub root_hints: &'a Path,
@@ -119,6 +134,7 @@ pub(crate) fn assert_told(text: fn(&Task<'_>) -> String, plain: &[&str], everyth
     let anchor = Anchor { zone: "lab.".to_owned(), tag: 1, algorithm: 13, kind: 2, digest: "AB".to_owned() };
     let manner = Manner {
         routed: true,
+        sources: Vec::new(),
         tcp: true,
         udp_size: Some(512),
         strict_minimisation: true,

@@ -25,8 +25,10 @@ impl Resolver for Unbound {
 
 fn text(task: &Task<'_>) -> String {
     let Task { directory, address, root_hints, manner } = task;
-    let Manner { routed, tcp, udp_size, strict_minimisation, random_case, client_subnet, anchor } = manner;
-    let (v4, v6) = if address.is_ipv4() { ("yes", "no") } else { ("no", "yes") };
+    let Manner { routed, sources, tcp, udp_size, strict_minimisation, random_case, client_subnet, anchor } = manner;
+    let speaks =
+        |ipv4| if address.is_ipv4() == ipv4 || manner.sources_of(ipv4).next().is_some() { "yes" } else { "no" };
+    let (v4, v6) = (speaks(true), speaks(false));
     let validator = if anchor.is_some() { "validator " } else { "" };
     let subnets = if client_subnet.is_some() { "subnetcache " } else { "" };
     let mut text = format!(
@@ -49,7 +51,10 @@ fn text(task: &Task<'_>) -> String {
         hints = root_hints.display(),
     );
     let mut say = |line: String| text.push_str(&format!("    {line}\n"));
-    if !routed {
+    for source in sources {
+        say(format!("outgoing-interface: {source}"));
+    }
+    if !routed && sources.is_empty() {
         say(format!("outgoing-interface: {address}"));
     }
     if *tcp {

@@ -4,6 +4,7 @@
 //! those after it (each says so itself when it cannot go on), except one that everything else stands on.
 
 pub mod delays;
+pub mod discover;
 pub mod judges;
 pub mod referral;
 pub mod resolvers;
@@ -69,7 +70,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 3] = [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO];
+pub const ALL: [Scenario; 4] = [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO, discover::SCENARIO];
 
 /// How a run ended, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

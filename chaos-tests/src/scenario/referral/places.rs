@@ -142,6 +142,7 @@ pub fn settings(pop: &Pop) -> Settings {
         // The first node starts alone; the others join through it.
         bootstrap: POPS.iter().take(1).filter(|first| first.node != pop.node).map(|first| first.address).collect(),
         claims,
+        finds: None,
     }
 }
 

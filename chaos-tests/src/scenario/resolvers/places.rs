@@ -227,6 +227,7 @@ pub fn settings(pop: &Pop) -> Settings {
             .iter()
             .map(|(prefix, preference)| Claim { prefix: (*prefix).to_owned(), preference: *preference })
             .collect(),
+        finds: None,
     }
 }
 
