@@ -15,7 +15,7 @@ use nigh_dns::{self as dns, ClaimTable, Label, World};
 use crate::{
     catalogue::{self, Catalogue, Mode},
     facts::{Facts, NodeFacts},
-    measure::Measurements,
+    measure::{Measurements, ProbeSpec},
 };
 
 /// The world as the snapshot wants it. `claims` are those of the facts, laid out by [`claims::Claimed`]; `own` says when
@@ -112,7 +112,7 @@ fn services(catalogue: &Catalogue) -> Vec<dns::Service> {
             spread: service.policy.spread,
             https: service.policy.https.clone(),
             svcb: service.policy.svcb.clone(),
-            policy: dns::Policy::default(),
+            policy: dns::Policy { pace: pace(&service.policy.probe), ..service.policy.steering.clone() },
             servers: service
                 .servers
                 .iter()
@@ -120,11 +120,26 @@ fn services(catalogue: &Catalogue) -> Vec<dns::Service> {
                     id: id.clone(),
                     address: server.address,
                     weight: server.weight,
-                    terms: dns::Terms::default(),
+                    terms: terms(server),
                 })
                 .collect(),
         })
         .collect()
+}
+
+/// How soon a server that is probed so can be found down, or up.
+fn pace(probe: &ProbeSpec) -> dns::Pace {
+    dns::Pace { fall: probe.interval * probe.fall, rise: probe.interval * probe.rise }
+}
+
+fn terms(server: &catalogue::Server) -> dns::Terms {
+    dns::Terms {
+        tier: server.tier,
+        place: server.place,
+        duty: server.state.unwrap_or_default(),
+        canary: server.canary,
+        cost: server.cost.clone(),
+    }
 }
 
 fn rows<'a>(

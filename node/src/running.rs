@@ -24,8 +24,8 @@ use crate::{
         ExplainQuery, Explained, Refusal, RefusalKind, Source, Submitted,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
-            MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine, ServerState, ServiceLine, SnapshotStatus,
-            Status, Verdict,
+            MemberLine, MeshStatus, NodeStatus, OverrideLine, Peer, ProbeLine, ServerLine, ServerState, ServiceLine,
+            SnapshotStatus, Status, Verdict,
         },
     },
     catalogue::{self, name::text},
@@ -394,6 +394,13 @@ fn service_line(name: &Name, service: &catalogue::Service) -> ServiceLine {
         ttl: policy.ttl,
         answers: policy.answers,
         spread_ms: millis(policy.spread),
+        choose: policy.steering.choice.as_str().into(),
+        objective: catalogue::objective_text(&policy.steering.objective),
+        min_up: policy.steering.min_up.max(1),
+        all_down: catalogue::all_down_text(&policy.steering.all_down),
+        sticky: policy.steering.sticky.as_str().into(),
+        ttl_min: policy.steering.ttl_min,
+        overrides: policy.steering.overrides.iter().map(override_line).collect(),
         probe: ProbeLine {
             kind: kind.into(),
             port: probe.port,
@@ -405,10 +412,28 @@ fn service_line(name: &Name, service: &catalogue::Service) -> ServiceLine {
             rise: u16::try_from(probe.rise).unwrap_or(u16::MAX),
             fall: u16::try_from(probe.fall).unwrap_or(u16::MAX),
         },
-        servers: service
-            .servers
-            .iter()
-            .map(|(id, server)| ServerLine { id: id.clone(), address: server.address, weight: server.weight })
-            .collect(),
+        servers: service.servers.iter().map(|(id, server)| server_line(id, server)).collect(),
+    }
+}
+
+fn override_line(this: &catalogue::Override) -> OverrideLine {
+    let (servers, tier) = match &this.to {
+        catalogue::Pin::Servers(ids) => (ids.clone(), None),
+        catalogue::Pin::Tier(tier) => (Vec::new(), Some(*tier)),
+    };
+    OverrideLine { prefix: this.prefix, node: this.node.as_ref().map(ToString::to_string), servers, tier }
+}
+
+fn server_line(id: &str, server: &catalogue::Server) -> ServerLine {
+    let number = |milli: catalogue::Milli| f64::from(milli.0) / 1000.0;
+    ServerLine {
+        id: id.to_owned(),
+        address: server.address,
+        weight: server.weight,
+        tier: server.tier,
+        state: server.state.unwrap_or_default().as_str().into(),
+        canary_percent: number(server.canary),
+        cost: number(server.cost.default),
+        cost_of: server.cost.nodes.iter().map(|(node, cost)| (node.to_string(), number(*cost))).collect(),
     }
 }

@@ -98,11 +98,12 @@ async fn every_report_has_the_keys_that_scripts_read() {
     });
     assert_eq!(get("latency").await[1], row);
     let service = json!({
-        "name": "www.lb.example.com", "mode": "refer", "ttl": 20, "answers": 1, "spread_ms": 0.0,
+        "name": "www.lb.example.com", "mode": "refer", "ttl": 20, "answers": 1, "spread_ms": 0.0, "choose": "best",
+        "objective": "latency", "min_up": 1, "all_down": "last-good", "sticky": "client", "overrides": [],
         "probe": { "kind": "tcp", "port": 443, "interval_ms": 2000.0, "timeout_ms": 1000.0, "rise": 2, "fall": 3 },
         "servers": [
-            { "id": "fra-1", "address": "192.0.2.1", "weight": 1 },
-            { "id": "nyc-1", "address": "192.0.2.1", "weight": 10 },
+            { "id": "fra-1", "address": "192.0.2.1", "weight": 1, "tier": 0, "state": "up", "canary_percent": 0.0, "cost": 0.0 },
+            { "id": "nyc-1", "address": "192.0.2.1", "weight": 10, "tier": 0, "state": "up", "canary_percent": 2.5, "cost": 0.0 },
         ],
     });
     assert_eq!(get("services").await, json!([service]));

@@ -319,9 +319,9 @@ fra   www.lb.example.com  nyc-1   192.0.2.1  down        -      25   1s  -
 ";
     assert_eq!(table("latency").await, latency);
     let services = "\
-SERVICE             MODE   TTL  ANSWERS  SPREAD ms  PROBE             SERVER  ADDRESS    WEIGHT
-www.lb.example.com  refer   20        1        0.0  tcp:443 every 2s  fra-1   192.0.2.1       1
-                                                                      nyc-1   192.0.2.1      10
+SERVICE             MODE   TTL  ANSWERS  SPREAD ms  PROBE             SERVER  ADDRESS    WEIGHT  TIER  STATE
+www.lb.example.com  refer   20        1        0.0  tcp:443 every 2s  fra-1   192.0.2.1       1     0  up
+                                                                      nyc-1   192.0.2.1      10     0  up, canary 2.5 %
 ";
     assert_eq!(table("services").await, services);
 }

@@ -76,7 +76,7 @@ fn the_example_catalogue_parses() {
     let zone_file = |path: &str| Ok(read(&format!("deploy/{path}")));
     let catalogue = Catalogue::parse_with(&text, zone_file)
         .unwrap_or_else(|e| panic!("{}", e.in_file("deploy/services.example.toml")));
-    assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 2, 4));
+    assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 2, 5));
     assert!(catalogue.records.len() > 5);
 }
 
@@ -87,7 +87,7 @@ fn the_example_configuration_has_every_key() {
 
 #[test]
 fn the_example_catalogue_has_every_key() {
-    has_every_key("deploy/services.example.toml", 5, |text| {
+    has_every_key("deploy/services.example.toml", 6, |text| {
         Catalogue::parse_with(text, |path| Ok(read(&format!("deploy/{path}")))).unwrap_err()
     });
 }

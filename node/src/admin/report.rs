@@ -397,6 +397,27 @@ pub struct ServiceLine {
     pub answers: u8,
     /// Servers within this of the best share by weight.
     pub spread_ms: f64,
+    /// "best" or "first".
+    #[serde(default)]
+    pub choose: String,
+    /// What counts, such as "latency 1 + load 0.5".
+    #[serde(default)]
+    pub objective: String,
+    /// How many servers of a tier must be up for it to serve.
+    #[serde(default)]
+    pub min_up: u16,
+    /// What is given when all is down: "last-good", "all", "none", or addresses.
+    #[serde(default)]
+    pub all_down: String,
+    /// "client" or "none".
+    #[serde(default)]
+    pub sticky: String,
+    /// The least TTL; none: it is fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_min: Option<u32>,
+    /// What holds for some clients, or as some nodes see it.
+    #[serde(default)]
+    pub overrides: Vec<OverrideLine>,
     /// How its servers are measured.
     pub probe: ProbeLine,
     /// Its servers, by id.
@@ -429,8 +450,21 @@ pub struct ProbeLine {
     pub fall: u16,
 }
 
-/// One server of a service.
+/// What holds for some clients, or as some nodes see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideLine {
+    /// For clients in it; none: for all.
+    pub prefix: Option<IpNet>,
+    /// Where this node decides; none: everywhere.
+    pub node: Option<String>,
+    /// To these servers; empty: to a tier.
+    pub servers: Vec<String>,
+    /// To this tier.
+    pub tier: Option<u8>,
+}
+
+/// One server of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerLine {
     /// Its id within the service.
     pub id: String,
@@ -438,4 +472,19 @@ pub struct ServerLine {
     pub address: IpAddr,
     /// Its share among those equally near.
     pub weight: u16,
+    /// The lower comes first.
+    #[serde(default)]
+    pub tier: u8,
+    /// "up", "drain" or "off".
+    #[serde(default)]
+    pub state: String,
+    /// The percent of the clients that get it, if it is a canary.
+    #[serde(default)]
+    pub canary_percent: f64,
+    /// What it costs to use it.
+    #[serde(default)]
+    pub cost: f64,
+    /// The same, from nodes that differ.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cost_of: BTreeMap<String, f64>,
 }

@@ -1,5 +1,6 @@
 //! `services.toml`: the whole catalogue as an operator writes it.
 
+mod policy;
 mod probe;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,8 @@ use hickory_proto::rr::Name;
 
 pub(super) use self::probe::{http_host, http_path, status_range};
 use super::{
-    Catalogue, MAX_ANSWERS, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_SPREAD, MAX_TTL, MAX_ZONES, Mode, Policy,
-    Server, Service, SvcParams, Zone, name, static_records, svc_params,
+    Catalogue, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_ZONES, Milli, Mode, Policy, Server, Service, SvcParams,
+    Zone, name, static_records, svc_params,
 };
 use crate::config::document::{Document, Item, Section, all, optional};
 use crate::config::{ConfigErrors, Label, value};
@@ -73,7 +74,7 @@ fn nameservers(section: &Section<'_>) -> Vec<Label> {
 }
 
 fn services(root: &Section<'_>, zones: &BTreeMap<Name, Zone>) -> BTreeMap<Name, Service> {
-    let keys = ["name", "mode", "ttl", "answers", "spread", "probe", "https", "svcb", "server"];
+    let keys: Vec<&str> = ["name", "probe", "https", "svcb", "server"].into_iter().chain(policy::KEYS).collect();
     let sections = root.sections("service", &keys);
     at_most(root.get("service"), sections.len(), MAX_SERVICES);
     let mut seen: BTreeMap<Name, Item<'_>> = BTreeMap::new();
@@ -128,21 +129,13 @@ fn place(host: &Name, mode: Option<Mode>, zones: &BTreeMap<Name, Zone>) -> Resul
 }
 
 fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
-    let mode = optional(section.get("mode"), Mode::Refer, |item| {
-        item.text(|text| match text {
-            "refer" => Ok(Mode::Refer),
-            "answer" => Ok(Mode::Answer),
-            _ => Err("\"refer\" or \"answer\" is expected".to_owned()),
-        })
-    });
-    let ttl = optional(section.get("ttl"), DEFAULT_TTL, |item| number(item, 1, MAX_TTL));
-    let answers = optional(section.get("answers"), DEFAULT_ANSWERS, |item| number(item, 1, MAX_ANSWERS));
-    let spread = optional(section.get("spread"), Duration::ZERO, |item| time(item, Duration::ZERO, MAX_SPREAD));
     let probe = probe::read(section, host);
     let servers = servers(section);
+    let policy = policy::read(section, &servers);
     let (https, svcb) = (svc_params(section, "https"), svc_params(section, "svcb"));
     let (https, svcb) = (https?, svcb?);
-    let policy = Policy { mode: mode?, ttl: ttl?, answers: answers?, spread: spread?, probe: probe?, https, svcb };
+    let policy::Given { mode, ttl, answers, spread, steering } = policy?;
+    let policy = Policy { mode, ttl, answers, spread, probe: probe?, https, svcb, steering };
     Some(Service { policy, servers })
 }
 
@@ -165,7 +158,9 @@ fn svc_params(service: &Section<'_>, key: &'static str) -> Option<Option<SvcPara
 }
 
 fn servers(service: &Section<'_>) -> BTreeMap<String, Server> {
-    let sections = service.sections("server", &["id", "address", "weight"]);
+    let sections = service.sections("server", &[&["id", "address", "weight"], &policy::SERVER_KEYS[..]].concat());
+    // Elsewhere a place would only make servers differ that stand in another order.
+    let by_place = service.get("choose").and_then(|item| item.as_text()) == Some("first");
     const AT_LEAST_ONE: &str = "at least one [[service.server]] with id and address";
     match service.require("server", AT_LEAST_ONE) {
         Some(item) if item.is_list() && sections.is_empty() => item.fault(format!("empty; {AT_LEAST_ONE}")),
@@ -175,7 +170,8 @@ fn servers(service: &Section<'_>) -> BTreeMap<String, Server> {
     let mut ids: BTreeMap<String, Item<'_>> = BTreeMap::new();
     let mut addresses: BTreeMap<IpAddr, Item<'_>> = BTreeMap::new();
     let mut servers = BTreeMap::new();
-    for section in &sections {
+    let mut canary: Option<Item<'_>> = None;
+    for (place, section) in sections.iter().enumerate() {
         let id = section.require("id", "the server's id, unique in its service, such as id = \"fra-1\"");
         let address = section.require("address", "such as address = \"192.0.2.1\"");
         let weight = optional(section.get("weight"), DEFAULT_WEIGHT, |item| number(item, 0, u16::MAX));
@@ -187,9 +183,17 @@ fn servers(service: &Section<'_>) -> BTreeMap<String, Server> {
             let read = item.text(value::advertised_ip)?;
             once(&mut addresses, read, item)
         });
-        if let (Some(id), Some(address), Some(weight)) = (id_read, address_read, weight) {
-            servers.insert(id, Server { address, weight });
+        // Any address, so that mistakes in the terms are found beside one in it.
+        let plain = Server::new(address_read.unwrap_or(IpAddr::from([192, 0, 2, 0])), weight.unwrap_or(DEFAULT_WEIGHT));
+        let place = if by_place { u16::try_from(place).unwrap_or(u16::MAX) } else { 0 };
+        let server = policy::terms(section, plain, place);
+        if let (Some(id), Some(_), Some(_), Some(server)) = (id_read, address_read, weight, server) {
+            canary = canary.or(section.get("canary").filter(|_| server.canary > Milli(0)));
+            servers.insert(id, server);
         }
+    }
+    if let Some(item) = canary.filter(|_| servers.values().all(|server| server.canary > Milli(0))) {
+        item.fault("every server of the service is a canary, so there is none for the other clients");
     }
     servers
 }

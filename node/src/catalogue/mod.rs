@@ -38,12 +38,15 @@ use hickory_proto::rr::{Name, RData};
 use hickory_proto::serialize::binary::BinEncodable;
 use nigh_gossip::Table;
 
-pub use nigh_dns::SvcParams;
+pub use nigh_dns::{
+    AllDown, Choice, Cost, Duty, MAX_OVERRIDES, Milli, Objective, Override, Pin, Policy as Steering, Sticky, SvcParams,
+};
 
 use crate::config::{ConfigErrors, Label};
 use crate::measure::target::ProbeSpec;
 
-pub use plan::{Change, plan, sign};
+pub use plan::{Change, plan, set_state, sign};
+pub(crate) use plan::{all_down_text, objective_text};
 pub use records::{Problem, Records};
 
 /// The table that catalogue records are pages of.
@@ -63,6 +66,16 @@ pub const MAX_ANSWERS: u8 = 8;
 pub const MAX_SPREAD: Duration = Duration::from_secs(1);
 /// Octets of the parameters of an HTTPS or SVCB record: with addresses in it and beside it, it still fits a datagram.
 pub const MAX_SVC_BYTES: usize = 512;
+/// The weight of a criterion: a thousand milliseconds for one of latency leave nothing to anything else.
+pub const MAX_WEIGHT: Milli = Milli(1_000_000);
+/// The cost of a server, in units of the operator's choice.
+pub const MAX_COST: Milli = Milli(1_000_000_000);
+/// Nodes from which a server costs something else than from others: with their names they still fit a page.
+pub const MAX_COST_NODES: usize = 64;
+/// Addresses that are given when all servers are down: as many as in any answer.
+pub const MAX_FIXED: usize = MAX_ANSWERS as usize;
+/// What the overrides of a service may take of its record, as [`override_bytes`] counts.
+pub const MAX_OVERRIDE_BYTES: usize = 4096;
 /// The name servers of one zone, as many as the DNS puts into an NS set.
 pub const MAX_NAMESERVERS: usize = 8;
 
@@ -136,6 +149,17 @@ pub struct Policy {
     pub https: Option<SvcParams>,
     /// The same of an SVCB record.
     pub svcb: Option<SvcParams>,
+    /// How its servers are chosen. Its pace is what the probe makes it, and not told here.
+    pub steering: Steering,
+}
+
+/// What an override takes of a record, at most: its prefix and framing, and its names.
+pub(crate) fn override_bytes(this: &Override) -> usize {
+    let ids = match &this.to {
+        Pin::Servers(ids) => ids.iter().map(|id| id.len() + 2).sum(),
+        Pin::Tier(_) => 0,
+    };
+    32 + this.node.as_ref().map_or(0, |node| node.as_str().len()) + ids
 }
 
 /// How a node answers as DNS-B. The catalogue's own word for it: records outlive the types of the answering crate.
@@ -159,12 +183,30 @@ impl Mode {
 }
 
 /// One server of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Where it is.
     pub address: IpAddr,
     /// Its share among those equally near.
     pub weight: u16,
+    /// Servers of a lower tier come first.
+    pub tier: u8,
+    /// Its place in the file, where that is the order of failover; 0 elsewhere.
+    pub place: u16,
+    /// Whether it is in service. Nothing: the file does not say, so what a command said stands; without one it is.
+    pub state: Option<Duty>,
+    /// So many percent of the clients get it, and no others do; 0: as any server.
+    pub canary: Milli,
+    /// What it costs to use it.
+    pub cost: Cost,
+}
+
+impl Server {
+    /// A server on no special terms.
+    pub fn new(address: IpAddr, weight: u16) -> Self {
+        let (state, canary, cost) = (None, Milli(0), Cost::default());
+        Self { address, weight, tier: 0, place: 0, state, canary, cost }
+    }
 }
 
 impl Catalogue {
@@ -188,6 +230,24 @@ impl Catalogue {
     /// gone, services outside all zones, kinds of records that a later version wrote.
     pub fn from_records(records: &Records) -> (Self, Vec<Problem>) {
         records.join()
+    }
+
+    /// Takes over what a command said of servers, where the file says nothing of it. Returns whom: they are not in use
+    /// although the file has them.
+    pub fn keep_states(&mut self, current: &Self) -> Vec<(Name, String, Duty)> {
+        let mut kept = Vec::new();
+        for (host, service) in &mut self.services {
+            let Some(held) = current.services.get(host) else { continue };
+            for (id, server) in service.servers.iter_mut().filter(|(_, server)| server.state.is_none()) {
+                // "Up" by an earlier file is no more than what is so anyway.
+                let said = held.servers.get(id).and_then(|server| server.state).filter(|duty| *duty != Duty::Up);
+                if let Some(duty) = said {
+                    server.state = Some(duty);
+                    kept.push((host.clone(), id.clone(), duty));
+                }
+            }
+        }
+        kept
     }
 
     /// How many servers all services have.

@@ -5,12 +5,14 @@ use std::fmt;
 
 use data_encoding::HEXUPPER;
 use ed25519_dalek::SigningKey;
-use hickory_proto::rr::RData;
+use hickory_proto::rr::{Name, RData};
 use nigh_gossip::Page;
 
 use super::hlc::{Clock, TooFarAhead};
 use super::record::{Identity, Record, Value};
-use super::{Catalogue, Records, name, svc_params};
+use super::{
+    AllDown, Catalogue, Cost, Duty, Objective, Override, Pin, Records, Server, Service, Steering, name, svc_params,
+};
 use crate::measure::target::ProbeKind;
 
 /// One record that must change.
@@ -46,6 +48,17 @@ pub fn plan(current: &Records, desired: &Catalogue) -> Vec<Change> {
     changes
 }
 
+/// The change that brings a server of a service into a state; nothing: it is in it.
+pub fn set_state(host: &Name, id: &str, service: &Service, state: Option<Duty>) -> Option<Change> {
+    let before = service.servers.get(id)?;
+    let after = Server { state, ..before.clone() };
+    (after.state.unwrap_or_default() != before.state.unwrap_or_default()).then(|| Change {
+        identity: Identity::Server(host.clone(), id.to_owned()),
+        before: Some(Value::Server(before.clone())),
+        after: Some(Value::Server(after)),
+    })
+}
+
 /// Signs the changes, each with a stamp above everything that the clock has seen.
 ///
 /// # Errors
@@ -74,7 +87,7 @@ fn values(catalogue: &Catalogue) -> BTreeMap<Identity, Value> {
     for (name, service) in &catalogue.services {
         values.insert(Identity::Service(name.clone()), Value::Service(service.policy.clone()));
         for (id, server) in &service.servers {
-            values.insert(Identity::Server(name.clone(), id.clone()), Value::Server(*server));
+            values.insert(Identity::Server(name.clone(), id.clone()), Value::Server(server.clone()));
         }
     }
     for ((owner, rtype), set) in &catalogue.records {
@@ -95,7 +108,12 @@ impl fmt::Display for Change {
         let fields = |value: &Option<Value>| value.as_ref().map(fields).unwrap_or_default();
         let (before, after) = (fields(&self.before), fields(&self.after));
         let (sign, shown) = match (&self.before, &self.after) {
-            (None, _) => ('+', after.iter().map(|(field, value)| format!("{field} {value}")).collect::<Vec<_>>()),
+            (None, _) => {
+                let said = after
+                    .iter()
+                    .filter(|(field, value)| DEFAULTS.iter().all(|default| *default != (**field, value.as_str())));
+                ('+', said.map(|(field, value)| format!("{field} {value}")).collect::<Vec<_>>())
+            }
             (_, None) => ('-', Vec::new()),
             (Some(_), Some(_)) => ('~', differences(&before, &after)),
         };
@@ -131,6 +149,24 @@ fn quoted(string: &[u8]) -> String {
 
 type Fields = BTreeMap<&'static str, String>;
 
+/// Of a state that neither a file nor a command set.
+const NOT_SAID: &str = "not said";
+
+/// What goes without saying about something new.
+const DEFAULTS: [(&str, &str); 11] = [
+    ("choose", "best"),
+    ("objective", "latency"),
+    ("min_up", "1"),
+    ("all_down", "last-good"),
+    ("sticky", "client"),
+    ("ttl_min", "ttl"),
+    ("overrides", "none"),
+    ("tier", "0"),
+    ("state", NOT_SAID),
+    ("canary", "0 %"),
+    ("cost", "0"),
+];
+
 fn differences(before: &Fields, after: &Fields) -> Vec<String> {
     const NONE: &str = "none";
     let mut shown = Vec::new();
@@ -164,6 +200,7 @@ fn fields(value: &Value) -> Fields {
                 ("rise", probe.rise.to_string()),
                 ("fall", probe.fall.to_string()),
             ]);
+            fields.extend(steering(&policy.steering));
             fields.extend(policy.https.as_ref().map(|params| ("https", svc_params::text(params))));
             fields.extend(policy.svcb.as_ref().map(|params| ("svcb", svc_params::text(params))));
             match &probe.kind {
@@ -178,11 +215,70 @@ fn fields(value: &Value) -> Fields {
             fields
         }
         Value::Server(server) => {
-            Fields::from([("address", server.address.to_string()), ("weight", server.weight.to_string())])
+            let mut fields = Fields::from([
+                ("address", server.address.to_string()),
+                ("weight", server.weight.to_string()),
+                ("tier", server.tier.to_string()),
+                ("state", server.state.map_or(NOT_SAID, Duty::as_str).to_owned()),
+                ("canary", format!("{} %", server.canary)),
+                ("cost", cost_text(&server.cost)),
+            ]);
+            fields.extend((server.place > 0).then(|| ("place", server.place.to_string())));
+            fields
         }
         Value::Records(set) => {
             let data: Vec<String> = set.data.iter().map(shown).collect();
             Fields::from([("data", data.join(" | ")), ("ttl", set.ttl.to_string())])
         }
     }
+}
+
+fn steering(steering: &Steering) -> [(&'static str, String); 7] {
+    let overrides: Vec<String> = steering.overrides.iter().map(override_text).collect();
+    [
+        ("choose", steering.choice.as_str().to_owned()),
+        ("objective", objective_text(&steering.objective)),
+        ("min_up", steering.min_up.max(1).to_string()),
+        ("all_down", all_down_text(&steering.all_down)),
+        ("sticky", steering.sticky.as_str().to_owned()),
+        ("ttl_min", steering.ttl_min.map_or_else(|| "ttl".to_owned(), |least| least.to_string())),
+        ("overrides", if overrides.is_empty() { "none".to_owned() } else { overrides.join("; ") }),
+    ]
+}
+
+/// `latency`, or the weights that count, such as `latency 1 + load 0.5`.
+pub(crate) fn objective_text(objective: &Objective) -> String {
+    if objective.is_latency() {
+        return "latency".to_owned();
+    }
+    let Objective { latency, loss, load, cost } = *objective;
+    let weights = [("latency", latency), ("loss", loss), ("load", load), ("cost", cost)];
+    let counting = weights.iter().filter(|(_, weight)| weight.0 > 0);
+    counting.map(|(name, weight)| format!("{name} {weight}")).collect::<Vec<_>>().join(" + ")
+}
+
+/// What is given when all is down, as the file has it; addresses with spaces between.
+pub(crate) fn all_down_text(all_down: &AllDown) -> String {
+    match all_down {
+        AllDown::LastGood => "last-good".to_owned(),
+        AllDown::All => "all".to_owned(),
+        AllDown::None => "none".to_owned(),
+        AllDown::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// An override, such as `203.0.113.0/24 at fra to fra-1 nyc-1`.
+pub(crate) fn override_text(this: &Override) -> String {
+    let prefix = this.prefix.map_or_else(|| "all".to_owned(), |prefix| prefix.to_string());
+    let node = this.node.as_ref().map_or_else(String::new, |node| format!(" at {node}"));
+    match &this.to {
+        Pin::Servers(ids) => format!("{prefix}{node} to {}", ids.join(" ")),
+        Pin::Tier(tier) => format!("{prefix}{node} to tier {tier}"),
+    }
+}
+
+/// A cost, and what it is from the nodes that differ: `1.5, from fra 0.2`.
+pub(crate) fn cost_text(cost: &Cost) -> String {
+    let nodes = cost.nodes.iter().map(|(node, cost)| format!(", from {node} {cost}"));
+    cost.default.to_string() + &nodes.collect::<String>()
 }

@@ -99,7 +99,7 @@ fn add(catalogue: &mut Catalogue, identity: &Identity, value: &Value) -> Result<
             if service.servers.len() >= MAX_SERVERS {
                 return Err(format!("left out: more than {MAX_SERVERS} servers"));
             }
-            service.servers.insert(id.clone(), *server);
+            service.servers.insert(id.clone(), server.clone());
         }
         // Whether the records can stand where they are is seen when a snapshot is built: that depends on the rest.
         (Identity::Records(owner, rtype), Value::Records(set)) => {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod policy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -266,22 +268,26 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let times = (0u64..=1_000_000, 100_000u64..=3_600_000_000, 5000u64..=30_000_000);
     let params = || prop::option::of((prop::option::of("[a-z][0-9]"), prop::option::of(1u16..)));
     let params = (params(), params()).prop_map(|(https, svcb)| (https.map(svc), svcb.map(svc)));
-    (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30), params).prop_map(
-        |(answer, ttl, answers, kind, port, (spread, interval, timeout), (rise, fall), (https, svcb))| Policy {
-            mode: if answer { Mode::Answer } else { Mode::Refer },
-            ttl,
-            answers,
-            spread: Duration::from_micros(spread),
-            probe: ProbeSpec {
-                kind,
-                port,
-                interval: Duration::from_micros(interval),
-                timeout: Duration::from_micros(timeout),
-                rise,
-                fall,
-            },
-            https,
-            svcb,
+    let more = (params, policy::any_steering());
+    (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30), more).prop_map(
+        |(answer, ttl, answers, kind, port, (spread, interval, timeout), (rise, fall), ((https, svcb), steering))| {
+            Policy {
+                mode: if answer { Mode::Answer } else { Mode::Refer },
+                ttl,
+                answers,
+                spread: Duration::from_micros(spread),
+                probe: ProbeSpec {
+                    kind,
+                    port,
+                    interval: Duration::from_micros(interval),
+                    timeout: Duration::from_micros(timeout),
+                    rise,
+                    fall,
+                },
+                https,
+                svcb,
+                steering,
+            }
         },
     )
 }
@@ -300,7 +306,7 @@ fn any_server() -> impl Strategy<Value = Server> {
         bytes[1..].copy_from_slice(&rest);
         IpAddr::from(bytes)
     });
-    (prop_oneof![v4, v6], any::<u16>()).prop_map(|(address, weight)| Server { address, weight })
+    policy::on_any_terms((prop_oneof![v4, v6], any::<u16>()).prop_map(|(address, weight)| Server::new(address, weight)))
 }
 
 /// Few names, so that states overlap; services only in zones that are there, as the file demands.

@@ -1,6 +1,8 @@
 //! The values of records as bytes. Fields are numbered by their order (packed CBOR): add at the end with
 //! `#[serde(default)]`, never move or remove.
 
+mod steering;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, Restrict};
 use nigh_gossip::codec;
 use serde::{Deserialize, Serialize};
 
+use self::steering::{SteeringBytes, TermsBytes};
 use super::record::{Identity, Value};
 use super::{
     MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSET_RECORDS, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode,
@@ -35,6 +38,8 @@ struct PolicyBytes {
     https: Option<serde_bytes::ByteBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     svcb: Option<serde_bytes::ByteBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    steering: Option<SteeringBytes>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +62,8 @@ struct ServerBytes {
     /// 4 or 16 bytes.
     address: serde_bytes::ByteBuf,
     weight: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<TermsBytes>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,13 +89,11 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
             probe: probe_bytes(&policy.probe),
             https: policy.https.as_ref().map(|params| svc_params::encode(params).into()),
             svcb: policy.svcb.as_ref().map(|params| svc_params::encode(params).into()),
+            steering: steering::encode(&policy.steering),
         }),
         Value::Server(server) => {
-            let address = match server.address {
-                IpAddr::V4(v4) => v4.octets().to_vec(),
-                IpAddr::V6(v6) => v6.octets().to_vec(),
-            };
-            codec::encode(&ServerBytes { address: serde_bytes::ByteBuf::from(address), weight: server.weight })
+            let (address, weight) = (address_bytes(server.address), server.weight);
+            codec::encode(&ServerBytes { address, weight, terms: steering::encode_terms(server) })
         }
         Value::Records(set) => {
             // What was read from bytes is written as bytes again.
@@ -113,13 +118,9 @@ pub(super) fn decode(identity: &Identity, bytes: &[u8]) -> Result<Value, String>
         Identity::Service(_) => policy(codec::decode(bytes).map_err(|e| e.to_string())?).map(Value::Service),
         Identity::Server(..) => {
             let read: ServerBytes = codec::decode(bytes).map_err(|e| e.to_string())?;
-            let address = match (<[u8; 4]>::try_from(&read.address[..]), <[u8; 16]>::try_from(&read.address[..])) {
-                (Ok(v4), _) => IpAddr::from(v4),
-                (_, Ok(v6)) => IpAddr::from(v6),
-                _ => return Err(format!("an address of {} bytes", read.address.len())),
-            };
+            let address = address(&read.address)?;
             contactable(address)?;
-            Ok(Value::Server(Server { address, weight: read.weight }))
+            steering::decode_terms(Server::new(address, read.weight), read.terms).map(Value::Server)
         }
         Identity::Records(_, rtype) => {
             let read: RrSetBytes = codec::decode(bytes).map_err(|e| e.to_string())?;
@@ -131,6 +132,21 @@ pub(super) fn decode(identity: &Identity, bytes: &[u8]) -> Result<Value, String>
             let data: Result<_, _> = read.data.iter().map(|data| rdata(RecordType::from(*rtype), data)).collect();
             Ok(Value::Records(RrSet::new(read.ttl, data?)))
         }
+    }
+}
+
+fn address_bytes(address: IpAddr) -> serde_bytes::ByteBuf {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec().into(),
+        IpAddr::V6(v6) => v6.octets().to_vec().into(),
+    }
+}
+
+fn address(bytes: &[u8]) -> Result<IpAddr, String> {
+    match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
+        (Ok(v4), _) => Ok(IpAddr::from(v4)),
+        (_, Ok(v6)) => Ok(IpAddr::from(v6)),
+        _ => Err(format!("an address of {} bytes", bytes.len())),
     }
 }
 
@@ -158,7 +174,11 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
     }
     let params = |bytes: Option<serde_bytes::ByteBuf>| bytes.map(|bytes| svc_params::decode(&bytes)).transpose();
     let (https, svcb) = (params(read.https)?, params(read.svcb)?);
-    Ok(Policy { mode, ttl: read.ttl, answers: read.answers, spread, probe: probe(read.probe)?, https, svcb })
+    let steering = steering::decode(read.steering)?;
+    if steering.ttl_min.is_some_and(|least| !(1..=read.ttl).contains(&least)) {
+        return Err(format!("a least ttl of {:?}, where the most is {}", steering.ttl_min, read.ttl));
+    }
+    Ok(Policy { mode, ttl: read.ttl, answers: read.answers, spread, probe: probe(read.probe)?, https, svcb, steering })
 }
 
 fn probe_bytes(probe: &ProbeSpec) -> ProbeBytes {

@@ -11,7 +11,7 @@ use super::{Socket, WrongInput, files, output};
 use crate::admin::report::{Peer, Status};
 use crate::admin::{Client, Submitted};
 use crate::catalogue::hlc::{self, Clock};
-use crate::catalogue::{Catalogue, Change, Records, plan, sign};
+use crate::catalogue::{Catalogue, Change, Records, name, plan, sign};
 use crate::config::Label;
 use crate::identity::{self, Kind};
 
@@ -39,7 +39,7 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let desired =
+        let mut desired =
             files::read(&self.file, |text| Catalogue::parse_with(text, |path| files::beside(&self.file, path)))?;
         let key = identity::load(&self.key, Kind::Operator)?;
         let client = self.socket.client();
@@ -48,6 +48,7 @@ impl Apply {
         check_names(&client, &desired, &self.file).await?;
 
         let current = Records::from_pages(&client.catalogue().await?);
+        let kept = desired.keep_states(&Catalogue::from_records(&current).0);
         let changes = plan(&current, &desired);
         if desired == Catalogue::default() && !changes.is_empty() && !self.remove_all {
             let problem = format!(
@@ -61,6 +62,10 @@ impl Apply {
         if !self.json {
             for change in &changes {
                 output::print(&change.to_string())?;
+            }
+            for (host, id, duty) in &kept {
+                let (host, duty) = (name::text(host), duty.as_str());
+                output::print(&format!("= server {host} {id}: stays in state {duty}, of which the file says nothing"))?;
             }
         }
         if !self.dry_run && !changes.is_empty() {

@@ -13,6 +13,7 @@ mod init;
 mod output;
 mod read;
 mod revoke;
+mod server;
 mod table;
 
 use std::ffi::OsString;
@@ -57,6 +58,9 @@ enum Command {
     Revoke(revoke::Revoke),
     /// Make the mesh's catalogue what FILE says; what is not in FILE is removed
     Apply(apply::Apply),
+    /// Drain a server of a service, switch it off, or put it back
+    #[command(subcommand)]
+    Server(server::Server),
     /// The node at a glance
     Status(Read),
     /// All nodes that have spoken, and where they stand
@@ -173,6 +177,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Admit(admit) => block_on(Threads::One, admit.run())??,
         Command::Revoke(revoke) => block_on(Threads::One, revoke.run())??,
         Command::Apply(apply) => block_on(Threads::One, apply.run())??,
+        Command::Server(server) => block_on(Threads::One, server.run())??,
         Command::Status(read) => block_on(Threads::One, read::status(read.socket.client(), read.json))??,
         Command::Peers(read) => block_on(Threads::One, read::peers(read.socket.client(), read.json))??,
         Command::Members(read) => block_on(Threads::One, read::members(read.socket.client(), read.json))??,

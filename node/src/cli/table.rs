@@ -297,6 +297,8 @@ pub(super) fn services(services: &[ServiceLine]) -> String {
         Text("SERVER"),
         Text("ADDRESS"),
         Number("WEIGHT"),
+        Number("TIER"),
+        Text("STATE"),
     ];
     let rows = services.iter().flat_map(|service| {
         let policy = vec![
@@ -308,10 +310,19 @@ pub(super) fn services(services: &[ServiceLine]) -> String {
             probe(&service.probe),
         ];
         let servers = service.servers.iter();
-        let mut servers: Vec<[String; 3]> =
-            servers.map(|server| [server.id.clone(), server.address.to_string(), server.weight.to_string()]).collect();
+        let mut servers: Vec<[String; 5]> = servers
+            .map(|server| {
+                let state = if server.canary_percent > 0.0 {
+                    format!("{}, canary {} %", server.state, server.canary_percent)
+                } else {
+                    server.state.clone()
+                };
+                [&server.id, &server.address.to_string(), &server.weight.to_string(), &server.tier.to_string(), &state]
+                    .map(Clone::clone)
+            })
+            .collect();
         if servers.is_empty() {
-            servers.push([(); 3].map(|()| NOTHING.to_owned()));
+            servers.push([(); 5].map(|()| NOTHING.to_owned()));
         }
         // The policy stands once, beside the first server.
         servers.into_iter().enumerate().map(move |(i, server)| {

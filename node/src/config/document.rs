@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
 
+use nigh_dns::Milli;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -105,6 +106,11 @@ impl<'d> Section<'d> {
 
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Notes a mistake in the table as a whole.
+    pub(crate) fn fault(&self, problem: impl Into<String>) {
+        self.document.note(self.span.clone(), self.path.clone(), None, problem.into());
     }
 
     /// The value at `key`, if there is one.
@@ -205,6 +211,48 @@ impl<'d> Item<'d> {
             self.fault(allowed());
         }
         inside
+    }
+
+    /// A number within `range`, with at most three digits behind the point.
+    pub(crate) fn decimal(&self, range: RangeInclusive<Milli>) -> Option<Milli> {
+        let allowed = || format!("a number from {} to {} is expected", range.start(), range.end());
+        let read = match self.value {
+            DeValue::Integer(number) => {
+                let whole = i128::from_str_radix(number.as_str(), number.radix()).ok();
+                whole.and_then(|whole| u32::try_from(whole.checked_mul(1000)?).ok())
+            }
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(read) if (0.0..=f64::from(u32::MAX) / 1000.0).contains(&read) => {
+                    let thousandths = read * 1000.0;
+                    if (thousandths - thousandths.round()).abs() > 1e-6 {
+                        self.fault(format!("{}, with at most three digits behind the point", allowed()));
+                        return None;
+                    }
+                    Some(thousandths.round() as u32)
+                }
+                _ => None,
+            },
+            other => {
+                self.fault(format!("{}, not {}", allowed(), kind(other)));
+                return None;
+            }
+        };
+        let inside = read.map(Milli).filter(|read| range.contains(read));
+        if inside.is_none() {
+            self.fault(allowed());
+        }
+        inside
+    }
+
+    /// What stands in a table, in the order of its keys, whatever those are; nothing: it is no table.
+    pub(crate) fn entries(&self) -> Option<Vec<(&'d str, Item<'d>)>> {
+        let table = self.value.as_table()?;
+        let entry = |(key, value): (&'d Spanned<std::borrow::Cow<'d, str>>, &'d Spanned<DeValue<'d>>)| {
+            let name: &'d str = key.get_ref();
+            let path = format!("{}.{name}", self.path);
+            (name, Item { document: self.document, path, span: value.span(), value: value.get_ref() })
+        };
+        Some(table.iter().map(entry).collect())
     }
 
     /// Whether the value is a list at all, as opposed to one that [`Item::list`] has found at fault.

@@ -1,5 +1,6 @@
 //! A node that is none: fixed reports behind the real admin server.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,13 +162,29 @@ impl Source for Fake {
     }
 
     fn services(&self) -> Vec<ServiceLine> {
-        let server = |id: &str, weight| ServerLine { id: id.into(), address: "192.0.2.1".parse().unwrap(), weight };
+        let server = |id: &str, weight| ServerLine {
+            id: id.into(),
+            address: "192.0.2.1".parse().unwrap(),
+            weight,
+            tier: 0,
+            state: "up".into(),
+            canary_percent: if weight > 1 { 2.5 } else { 0.0 },
+            cost: 0.0,
+            cost_of: BTreeMap::new(),
+        };
         vec![ServiceLine {
             name: "www.lb.example.com".into(),
             mode: "refer".into(),
             ttl: 20,
             answers: 1,
             spread_ms: 0.0,
+            choose: "best".into(),
+            objective: "latency".into(),
+            min_up: 1,
+            all_down: "last-good".into(),
+            sticky: "client".into(),
+            ttl_min: None,
+            overrides: Vec::new(),
             probe: ProbeLine {
                 kind: "tcp".into(),
                 port: 443,
