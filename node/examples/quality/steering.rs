@@ -52,8 +52,14 @@ impl Steering {
             spread: Duration::ZERO,
             https: None,
             svcb: None,
+            policy: nigh_dns::Policy::default(),
             servers: (0..origins)
-                .map(|at| Server { id: at.to_string(), address: address(192, at), weight: 1 })
+                .map(|at| Server {
+                    id: at.to_string(),
+                    address: address(192, at),
+                    weight: 1,
+                    terms: nigh_dns::Terms::default(),
+                })
                 .collect(),
         });
         world.rows = labels
@@ -68,6 +74,7 @@ impl Steering {
                 state: RowState::Up,
                 rtt: Some(duration(ms)),
                 loss: 0.0,
+                load: None,
                 as_of: Duration::ZERO,
                 why: String::new(),
             })
