@@ -33,7 +33,8 @@ impl Spell {
     /// Whether it keeps the resolver at `pop` from getting answers of the node at `node`.
     fn silences(&self, node: usize, pop: usize) -> bool {
         match &self.fault {
-            Fault::Kill { nodes } | Fault::Stop { nodes } | Fault::Restart { nodes } => nodes.contains(&node),
+            // A restart of all, one by one, is written down as a short death of each.
+            Fault::Kill { nodes } | Fault::Stop { nodes } => nodes.contains(&node),
             Fault::Partition { nodes } => nodes.contains(&node) != nodes.contains(&pop),
             Fault::OneWay { nodes } => nodes.contains(&node) && node != pop,
             Fault::DiskWiped { node: hit } | Fault::DiskRolledBack { node: hit } | Fault::DiskCorrupt { node: hit } => {

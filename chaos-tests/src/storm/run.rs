@@ -234,7 +234,11 @@ impl Storm {
                     }
                 }
                 Deed::Bounce(node) => {
+                    let fault = Fault::Kill { nodes: vec![node] };
+                    let spell = self.history.spells.len();
+                    self.history.spells.push(Spell { fault, from: self.start.elapsed(), until: far });
                     world.bounce(node)?;
+                    self.close(Some(spell));
                 }
                 Deed::Heal(number) => {
                     let Some(fault) = self.fault(number).filter(|fault| !fault.is_a_moment()) else { continue };

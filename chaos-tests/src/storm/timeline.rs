@@ -31,7 +31,7 @@ impl Timeline {
         let nodes: String = (1..=self.nodes.len()).map(|number| format!(" n{number:02}")).collect();
         let isps: String = (1..=self.clients.len()).map(|number| format!(" isp{number:02}")).collect();
         format!(
-            "{nodes} |{isps}\nnodes: . here, X killed, z stopped, / cut off, > not heard, ~ loss or delay, D disk, F flood\n\
+            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, > not heard, ~ loss or delay, D disk, F flood\n\
              ISPs: the origin that clients get; ! with failed lookups"
         )
     }
@@ -39,7 +39,8 @@ impl Timeline {
     /// A fault begins, or ends.
     pub fn mark(&mut self, number: usize, fault: &Fault, on: bool) {
         let mark = match fault {
-            Fault::Kill { .. } | Fault::Restart { .. } => 'X',
+            Fault::Kill { .. } => 'X',
+            Fault::Restart { .. } => 'r',
             Fault::Stop { .. } => 'z',
             Fault::Partition { .. } => '/',
             Fault::OneWay { .. } => '>',
