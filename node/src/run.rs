@@ -22,7 +22,7 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use nigh_dns::{Counters, Family, Front, Handler, Label, Snapshot};
+use nigh_dns::{Counters, Current, Family, Front, Handler, Label, Snapshot};
 use nigh_gossip::{Mesh, MeshView, NodeId, Owner, Page, Table, admission};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -114,6 +114,8 @@ struct Node {
     publisher: Publisher,
     cuts: Cuts,
     claimed: Claimed,
+    /// Of what the packets are answered from only this one makes another.
+    current: Current,
     serial: u64,
     next_volunteer: Instant,
     next_plea: Instant,
@@ -149,7 +151,7 @@ impl Node {
         let seed = *signing.verifying_key().as_bytes();
         let cuts = Cuts::load(&config.node.state_dir, &name, unix())?;
 
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty(name.clone())));
+        let current = Current::new(Snapshot::empty(name.clone()));
         let counters = Arc::new(Counters::new());
         let (udp, tcp) = bind(&config.dns.listen)?;
         let listen = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
@@ -167,7 +169,7 @@ impl Node {
 
         let witness = Arc::new(discovery::Witness::new(signing.clone(), config.mesh.id));
         let mut handler =
-            Handler::new(snapshot.clone(), counters.clone()).with_cookies(secret()?).with_witness(witness);
+            Handler::new(current.shared(), counters.clone()).with_cookies(secret()?).with_witness(witness);
         if let Some(per_second) = config.dns.rate_limit {
             handler = handler.with_rate_limit(per_second, secret()?);
         }
@@ -193,7 +195,7 @@ impl Node {
             pop: config.node.pop.clone(),
             admit_command: membership::command(me, name.as_str(), &claimed),
             mesh: mesh.clone(),
-            snapshot,
+            snapshot: current.shared(),
             counters,
             listen,
             epoch,
@@ -233,6 +235,7 @@ impl Node {
             mesh,
             cuts,
             claimed: Claimed::default(),
+            current,
             serial: 0,
             next_volunteer: epoch + VOLUNTEER,
             next_plea: epoch + PLEAD, // the first snapshot's warnings say it as well
@@ -315,7 +318,7 @@ impl Node {
         let claims = self.claimed.follow(facts.nodes.iter().map(|(label, node)| (label, &node.claims)));
         let world = projection::world(self.serial, &facts, claims, measured, lingering);
         let (snapshot, problems) = Snapshot::build(world);
-        self.running.snapshot.store(Arc::new(snapshot));
+        self.current.publish(snapshot);
         let mut warnings: Vec<String> =
             membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();
         warnings.extend(facts.warnings.iter().cloned());
