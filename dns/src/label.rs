@@ -50,7 +50,7 @@ impl Label {
     }
 
     /// The name of this node's name server, still without a zone: `ns-fra`.
-    pub(crate) fn nameserver(&self) -> String {
+    pub fn nameserver(&self) -> String {
         format!("{NAMESERVER_PREFIX}{self}")
     }
 }

@@ -20,13 +20,16 @@ use nigh_gossip::{Certificate, Key, MemberView, MeshView, NodeId, Stamp, Table, 
 use crate::{
     catalogue::{self, Catalogue, Records},
     discovery::judge::Judge,
+    dns_a::pool::{Contributor, Pools},
     membership::{self, State},
     tables::{
         self,
         claims::Claim,
+        duties::Duties,
         evidence::Evidence,
         latency::{Row, ServerKey},
         memo::Memo,
+        pools::Pool,
         profile::Profile,
     },
 };
@@ -55,6 +58,10 @@ pub struct NodeFacts {
     pub rows: Vec<Arc<Vec<Row>>>,
     /// Round trips it measured to its peers.
     pub rtt: BTreeMap<NodeId, Duration>,
+    /// What it imported from DNS-A.
+    pub pools: Vec<Arc<Pool>>,
+    /// What it can do at DNS-A.
+    pub duties: Option<Arc<Duties>>,
 }
 
 /// The catalogue, and what is looked up in it.
@@ -81,8 +88,10 @@ pub struct Facts {
     pub nodes: BTreeMap<Label, NodeFacts>,
     /// Members whose profile has not come, or whose name belongs to another.
     pub nameless: BTreeMap<NodeId, MemberView>,
-    /// The catalogue.
+    /// The catalogue, with the servers that were imported.
     pub listed: Arc<Listed>,
+    /// Where those come from.
+    pub pools: Arc<Pools>,
     /// What someone should look at.
     pub warnings: Vec<String>,
 }
@@ -96,6 +105,9 @@ pub struct Reader {
     judge: Judge,
     rows: Memo<Vec<Row>>,
     rtt: Memo<Vec<(NodeId, Duration)>>,
+    pools: Memo<Pool>,
+    duties: Memo<Duties>,
+    imported: Imported,
     confirmed: BTreeMap<NodeId, Duration>,
     known: BTreeSet<NodeId>,
     records: Vec<(Key, Stamp)>,
@@ -113,6 +125,9 @@ impl Reader {
             judge: Judge::new(mesh),
             rows: Memo::new(tables::LATENCY, tables::latency::decode),
             rtt: Memo::new(Table::RTT, member::round_trips),
+            pools: Memo::new(tables::POOLS, Pool::decode),
+            duties: Memo::new(tables::DUTIES, Duties::decode),
+            imported: Imported::default(),
             confirmed: BTreeMap::new(),
             known: BTreeSet::new(),
             records: Vec::new(),
@@ -129,11 +144,13 @@ impl Reader {
             nodes: BTreeMap::new(),
             nameless: BTreeMap::new(),
             listed: self.list(view),
+            pools: Arc::default(),
             warnings: Vec::new(),
         };
         for (id, member) in &view.members {
             self.add(now, unix, view, *id, member, &mut facts);
         }
+        self.imported.add_to(&mut facts);
         facts.warnings.extend(self.listed.problems.iter().cloned());
         let nodes = facts.nodes.keys();
         facts.warnings.extend(
@@ -168,6 +185,8 @@ impl Reader {
             self.judge.forget(id);
             self.rows.forget(id);
             self.rtt.forget(id);
+            self.pools.forget(id);
+            self.duties.forget(id);
         }
     }
 
@@ -215,6 +234,8 @@ impl Reader {
             void,
             rows: self.rows.of_node(&view.pages, id),
             rtt: self.rtt.of_node(&view.pages, id).iter().flat_map(|rows| rows.iter().copied()).collect(),
+            pools: self.pools.of_node(&view.pages, id),
+            duties: self.duties.of_node(&view.pages, id).into_iter().next(),
             profile,
         };
         let name = node.profile.name.clone();
@@ -238,22 +259,10 @@ impl Reader {
         let records: Vec<(Key, Stamp)> = pages().map(|page| (page.key(), page.stamp())).collect();
         if records != self.records {
             let (catalogue, problems) = Catalogue::from_records(&Records::from_pages(pages()));
-            let servers = catalogue
-                .services
-                .iter()
-                .flat_map(|(name, service)| {
-                    let text = catalogue::name::text(name);
-                    service
-                        .servers
-                        .keys()
-                        .map(move |id| (ServerKey::new(&text, id), (name.clone(), id.clone())))
-                        .collect::<Vec<_>>()
-                })
-                .collect();
             let newest = records.iter().map(|(_, stamp)| stamp.major).max().unwrap_or(0);
             self.listed = Arc::new(Listed {
+                servers: servers(&catalogue),
                 catalogue,
-                servers,
                 // Serial arithmetic (RFC 1982) wraps in 2106, and so may this.
                 serial: (newest / 1000) as u32,
                 problems: problems.iter().map(ToString::to_string).collect(),
@@ -261,6 +270,66 @@ impl Reader {
             self.records = records;
         }
         self.listed.clone()
+    }
+}
+
+/// What measurements of a catalogue's servers are found by.
+fn servers(catalogue: &Catalogue) -> BTreeMap<ServerKey, (Name, String)> {
+    let services = catalogue.services.iter();
+    services
+        .flat_map(|(name, service)| {
+            let text = catalogue::name::text(name);
+            let ids = service.servers.keys();
+            ids.map(move |id| (ServerKey::new(&text, id), (name.clone(), id.clone()))).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The catalogue with what was imported, made again only when either changed.
+#[derive(Default)]
+struct Imported {
+    written: Arc<Listed>,
+    contributors: Vec<Contributor>,
+    listed: Arc<Listed>,
+    pools: Arc<Pools>,
+}
+
+impl Imported {
+    fn add_to(&mut self, facts: &mut Facts) {
+        let any = facts.listed.catalogue.services.values().any(|service| service.policy.origin.is_some());
+        let contributors: Vec<Contributor> = match any {
+            false => Vec::new(),
+            true => facts.nodes.values().map(contributor).collect(),
+        };
+        let is_same = Arc::ptr_eq(&self.written, &facts.listed)
+            && self.contributors.len() == contributors.len()
+            && self.contributors.iter().zip(&contributors).all(|(one, other)| one.is_same(other));
+        if !is_same {
+            let written = facts.listed.clone();
+            let pools = Pools::new(&written.catalogue, &contributors);
+            self.listed = match any {
+                false => written.clone(),
+                true => {
+                    let mut catalogue = written.catalogue.clone();
+                    pools.add_to(&mut catalogue);
+                    let (serial, problems) = (written.serial, written.problems.clone());
+                    Arc::new(Listed { servers: servers(&catalogue), catalogue, serial, problems })
+                }
+            };
+            (self.written, self.contributors, self.pools) = (written, contributors, Arc::new(pools));
+        }
+        facts.listed = self.listed.clone();
+        facts.pools = self.pools.clone();
+        facts.warnings.extend(self.pools.warnings());
+    }
+}
+
+fn contributor(node: &NodeFacts) -> Contributor {
+    Contributor {
+        id: node.id,
+        alive: node.standing.takes_referrals(),
+        pools: node.pools.clone(),
+        duties: node.duties.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod cuts;
 pub mod demo;
 pub mod discovery;
+pub mod dns_a;
 pub mod facts;
 pub mod identity;
 pub mod logging;

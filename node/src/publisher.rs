@@ -123,6 +123,17 @@ impl Publisher {
         claims.chain(evidence).collect()
     }
 
+    /// Publishes pages of what was imported from DNS-A; an empty body withdraws.
+    ///
+    /// # Errors
+    /// The mesh has stopped.
+    pub async fn pools(&mut self, pages: Vec<(Slot, Vec<u8>)>) -> Result<(), MeshError> {
+        for (slot, body) in pages {
+            self.mesh.publish(tables::POOLS, slot, body).await?;
+        }
+        Ok(())
+    }
+
     /// Publishes the pages of measurements that are worth it. Says when to come back for one that had to wait.
     ///
     /// # Errors

@@ -41,6 +41,11 @@ use crate::{
     config::Config,
     cuts::Cuts,
     discovery::{self, Finder, Findings, Sight, findings::ResolverFinding, told},
+    dns_a::{
+        importer::{Importer, Results},
+        importing,
+        zones::Keeper,
+    },
     facts::{Facts, Reader},
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
@@ -110,6 +115,9 @@ struct Node {
     findings: watch::Receiver<Arc<Findings>>,
     teller: told::Teller,
     next_sight: Instant,
+    importer: Importer,
+    found: watch::Receiver<Results>,
+    keeper: Keeper,
     reader: Reader,
     publisher: Publisher,
     cuts: Cuts,
@@ -176,6 +184,8 @@ impl Node {
         let bound = Some((handler, udp, tcp));
         let (targets, wanted) = watch::channel(Arc::default());
         let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
+        let keeper = Keeper::spawn(&[]);
+        let importer = Importer::spawn(keeper.copies());
         let mut reader = Reader::new(name.clone(), config.mesh.id);
         let mut view = mesh.view();
         let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
@@ -225,6 +235,9 @@ impl Node {
             measured: prober.measurements(),
             targets,
             _prober: prober,
+            found: importer.found(),
+            importer,
+            keeper,
             reader,
             sight,
             finder,
@@ -271,6 +284,7 @@ impl Node {
             changed = self.findings.changed(), if self.finder.is_some() =>
                 changed.context("looking for resolvers ended by itself; see the log")?,
             changed = self.measured.changed() => changed.context("measuring ended by itself; see the log")?,
+            changed = self.found.changed() => changed.context("asking DNS-A ended by itself; see the log")?,
             () = tokio::time::sleep_until(until) => {}
         }
         Ok(false)
@@ -291,6 +305,7 @@ impl Node {
         let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
         self.publisher.claims(draining || joining || measured.isolated).await?;
         self.aim(&facts.listed.catalogue);
+        self.import(&facts).await?;
         let volunteering = !draining && Instant::now() >= self.next_volunteer;
         if volunteering {
             self.next_volunteer = Instant::now() + VOLUNTEER;
@@ -364,6 +379,18 @@ impl Node {
         if let Some(warning) = membership::own_warning(view, unix().as_secs(), &self.running.admit_command) {
             tracing::warn!("{warning}");
         }
+    }
+
+    /// Asks DNS-A for what is this node's turn, and tells what came.
+    async fn import(&mut self, facts: &Facts) -> anyhow::Result<()> {
+        let found = self.found.borrow_and_update().clone();
+        let Some(own) = facts.nodes.get(&facts.me).filter(|own| own.id == self.mesh.id()) else { return Ok(()) };
+        self.importer.want(facts.pools.of(own.id));
+        // A node that joins has yet to learn which services there are: its pages of the last run stay until then.
+        if !facts.listed.catalogue.zones.is_empty() {
+            self.publisher.pools(importing::pages(&facts.pools, own.id, &own.pools, &found)).await?;
+        }
+        Ok(())
     }
 
     /// Tells the prober what to measure, if that changed.

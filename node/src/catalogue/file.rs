@@ -11,15 +11,15 @@ use hickory_proto::rr::Name;
 
 pub(super) use self::probe::{http_host, http_path, status_range};
 use super::{
-    Catalogue, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_ZONES, Milli, Mode, Policy, Server, Service, SvcParams,
-    Zone, name, static_records, svc_params,
+    Catalogue, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_ZONES, Milli, Mode, Origin, Policy, Server, Service,
+    SvcParams, Zone, name, static_records, svc_params,
 };
 use crate::config::document::{Document, Item, Section, all, optional};
 use crate::config::{ConfigErrors, Label, value};
 
 const DEFAULT_TTL: u32 = 20;
 const DEFAULT_ANSWERS: u8 = 1;
-const DEFAULT_WEIGHT: u16 = 1;
+pub(super) const DEFAULT_WEIGHT: u16 = 1;
 
 /// Directly below a zone: kept for finding resolvers.
 const WHOAMI: &str = "whoami";
@@ -74,7 +74,8 @@ fn nameservers(section: &Section<'_>) -> Vec<Label> {
 }
 
 fn services(root: &Section<'_>, zones: &BTreeMap<Name, Zone>) -> BTreeMap<Name, Service> {
-    let keys: Vec<&str> = ["name", "probe", "https", "svcb", "server"].into_iter().chain(policy::KEYS).collect();
+    let own = ["name", "probe", "https", "svcb", "server", "origin", "origin_from", "origin_within"];
+    let keys: Vec<&str> = own.into_iter().chain(policy::KEYS).collect();
     let sections = root.sections("service", &keys);
     at_most(root.get("service"), sections.len(), MAX_SERVICES);
     let mut seen: BTreeMap<Name, Item<'_>> = BTreeMap::new();
@@ -89,6 +90,12 @@ fn services(root: &Section<'_>, zones: &BTreeMap<Name, Zone>) -> BTreeMap<Name, 
         }
         if let Err(problem) = place(&host, service.as_ref().map(|service| service.policy.mode), zones) {
             item.fault(problem);
+        }
+        let origin = service.as_ref().and_then(|service| service.policy.origin.as_ref());
+        if let (Some(origin), Some(item)) = (origin, section.get("origin"))
+            && zones.keys().any(|apex| apex.zone_of(&origin.name))
+        {
+            item.fault("is in a zone of this file, so the mesh would ask itself; a name at DNS-A is expected");
         }
         seen.insert(host.clone(), item);
         if let Some(service) = service {
@@ -133,9 +140,11 @@ fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
     let servers = servers(section);
     let policy = policy::read(section, &servers);
     let (https, svcb) = (svc_params(section, "https"), svc_params(section, "svcb"));
+    let origin = Origin::read(section);
     let (https, svcb) = (https?, svcb?);
+    let origin = origin?;
     let policy::Given { mode, ttl, answers, spread, steering } = policy?;
-    let policy = Policy { mode, ttl, answers, spread, probe: probe?, https, svcb, steering };
+    let policy = Policy { mode, ttl, answers, spread, probe: probe?, https, svcb, steering, origin };
     Some(Service { policy, servers })
 }
 
@@ -161,10 +170,12 @@ fn servers(service: &Section<'_>) -> BTreeMap<String, Server> {
     let sections = service.sections("server", &[&["id", "address", "weight"], &policy::SERVER_KEYS[..]].concat());
     // Elsewhere a place would only make servers differ that stand in another order.
     let by_place = service.get("choose").and_then(|item| item.as_text()) == Some("first");
-    const AT_LEAST_ONE: &str = "at least one [[service.server]] with id and address";
-    match service.require("server", AT_LEAST_ONE) {
-        Some(item) if item.is_list() && sections.is_empty() => item.fault(format!("empty; {AT_LEAST_ONE}")),
-        _ => {}
+    const AT_LEAST_ONE: &str = "at least one [[service.server]] with id and address, or origin with a name at DNS-A";
+    if service.get("origin").is_none() {
+        match service.require("server", AT_LEAST_ONE) {
+            Some(item) if item.is_list() && sections.is_empty() => item.fault(format!("empty; {AT_LEAST_ONE}")),
+            _ => {}
+        }
     }
     at_most(service.get("server"), sections.len(), MAX_SERVERS);
     let mut ids: BTreeMap<String, Item<'_>> = BTreeMap::new();

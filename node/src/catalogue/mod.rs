@@ -20,6 +20,7 @@ pub mod admission;
 mod file;
 pub mod hlc;
 pub mod name;
+pub mod origin;
 mod plan;
 pub mod record;
 mod records;
@@ -45,6 +46,7 @@ pub use nigh_dns::{
 use crate::config::{ConfigErrors, Label};
 use crate::measure::target::ProbeSpec;
 
+pub use origin::Origin;
 pub use plan::{Change, plan, set_state, sign};
 pub(crate) use plan::{all_down_text, objective_text};
 pub use records::{Problem, Records};
@@ -149,6 +151,8 @@ pub struct Policy {
     pub https: Option<SvcParams>,
     /// The same of an SVCB record.
     pub svcb: Option<SvcParams>,
+    /// The name whose addresses are servers too.
+    pub origin: Option<Origin>,
     /// How its servers are chosen. Its pace is what the probe makes it, and not told here.
     pub steering: Steering,
 }
@@ -206,6 +210,11 @@ impl Server {
     pub fn new(address: IpAddr, weight: u16) -> Self {
         let (state, canary, cost) = (None, Milli(0), Cost::default());
         Self { address, weight, tier: 0, place: 0, state, canary, cost }
+    }
+
+    /// A server of which nothing but its address is known.
+    pub fn at(address: IpAddr) -> Self {
+        Self::new(address, file::DEFAULT_WEIGHT)
     }
 }
 

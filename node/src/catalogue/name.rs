@@ -9,6 +9,8 @@ use hickory_proto::rr::{Name, RecordType};
 const LONGEST_ZONE: usize = 128;
 /// A service's name leaves room for one node's name of 60 characters and a dot inside it.
 const LONGEST_SERVICE: usize = 192;
+/// The longest host name: 255 octets (RFC 1035 section 2.3.4) as text without the final dot.
+const LONGEST_HOST: usize = 253;
 /// The longest id of a server: it stands in tables and in one label-like column.
 const LONGEST_ID: usize = 63;
 
@@ -89,6 +91,11 @@ pub(super) fn server_id(text: &str) -> Result<String, String> {
         return Err(format!("1 to {LONGEST_ID} letters, digits, hyphens, underscores and dots are expected"));
     }
     Ok(text.to_owned())
+}
+
+/// The name of a host somewhere in the DNS: that of an origin, which is asked for and never answered.
+pub(crate) fn host(text: &str) -> Result<Name, String> {
+    host_name(text, LONGEST_HOST)
 }
 
 /// A host name (RFC 1123, section 2.1) in any case, with or without the final dot.

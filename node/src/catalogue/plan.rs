@@ -203,6 +203,7 @@ fn fields(value: &Value) -> Fields {
             fields.extend(steering(&policy.steering));
             fields.extend(policy.https.as_ref().map(|params| ("https", svc_params::text(params))));
             fields.extend(policy.svcb.as_ref().map(|params| ("svcb", svc_params::text(params))));
+            fields.extend(policy.origin.iter().flat_map(super::Origin::fields));
             match &probe.kind {
                 ProbeKind::Tcp => fields.insert("probe", format!("tcp port {}", probe.port)),
                 ProbeKind::Http { path, host, expect: (first, last) } => {

@@ -15,7 +15,9 @@ use serde::Serialize;
 use super::admission::{NotAdmitted, admit};
 use super::hlc::Clock;
 use super::record::{Identity, Record, Unreadable, Value};
-use super::{Catalogue, Mode, Policy, Records, RrSet, Server, Service, SvcParams, TABLE, Zone, name, plan, sign, wire};
+use super::{
+    Catalogue, Mode, Origin, Policy, Records, RrSet, Server, Service, SvcParams, TABLE, Zone, name, plan, sign, wire,
+};
 use crate::identity;
 use crate::measure::target::{ProbeKind, ProbeSpec};
 
@@ -268,9 +270,19 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let times = (0u64..=1_000_000, 100_000u64..=3_600_000_000, 5000u64..=30_000_000);
     let params = || prop::option::of((prop::option::of("[a-z][0-9]"), prop::option::of(1u16..)));
     let params = (params(), params()).prop_map(|(https, svcb)| (https.map(svc), svcb.map(svc)));
-    let more = (params, policy::any_steering());
+    let origin = prop::option::of(("[a-z]{1,9}\\.origin\\.example", prop::collection::vec(any_server(), 0..=4)));
+    let more = (params, policy::any_steering(), origin);
     (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30), more).prop_map(
-        |(answer, ttl, answers, kind, port, (spread, interval, timeout), (rise, fall), ((https, svcb), steering))| {
+        |(
+            answer,
+            ttl,
+            answers,
+            kind,
+            port,
+            (spread, interval, timeout),
+            (rise, fall),
+            ((https, svcb), steering, origin),
+        )| {
             Policy {
                 mode: if answer { Mode::Answer } else { Mode::Refer },
                 ttl,
@@ -287,6 +299,11 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 https,
                 svcb,
                 steering,
+                origin: origin.map(|(name, servers)| Origin {
+                    name: name::host(&name).unwrap(),
+                    from: servers.iter().map(|server| (server.address, 53 + server.weight % 2).into()).collect(),
+                    within: servers.iter().map(|server| server.address.into()).collect(),
+                }),
             }
         },
     )

@@ -15,7 +15,7 @@ use self::steering::{SteeringBytes, TermsBytes};
 use super::record::{Identity, Value};
 use super::{
     MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSET_RECORDS, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode,
-    Policy, RrSet, Server, Zone, file, svc_params,
+    Origin, Policy, RrSet, Server, Zone, file, origin, svc_params,
 };
 use crate::config::value::contactable;
 use crate::measure::target::{ProbeKind, ProbeSpec};
@@ -40,6 +40,8 @@ struct PolicyBytes {
     svcb: Option<serde_bytes::ByteBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     steering: Option<SteeringBytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<origin::Wire>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +92,7 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
             https: policy.https.as_ref().map(|params| svc_params::encode(params).into()),
             svcb: policy.svcb.as_ref().map(|params| svc_params::encode(params).into()),
             steering: steering::encode(&policy.steering),
+            origin: policy.origin.as_ref().map(Origin::to_wire),
         }),
         Value::Server(server) => {
             let (address, weight) = (address_bytes(server.address), server.weight);
@@ -173,12 +176,23 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
         return Err(format!("ttl {}, {} answers or spread {spread:?} beyond bounds", read.ttl, read.answers));
     }
     let params = |bytes: Option<serde_bytes::ByteBuf>| bytes.map(|bytes| svc_params::decode(&bytes)).transpose();
+    let origin = read.origin.as_ref().map(Origin::from_wire).transpose()?;
     let (https, svcb) = (params(read.https)?, params(read.svcb)?);
     let steering = steering::decode(read.steering)?;
     if steering.ttl_min.is_some_and(|least| !(1..=read.ttl).contains(&least)) {
         return Err(format!("a least ttl of {:?}, where the most is {}", steering.ttl_min, read.ttl));
     }
-    Ok(Policy { mode, ttl: read.ttl, answers: read.answers, spread, probe: probe(read.probe)?, https, svcb, steering })
+    Ok(Policy {
+        mode,
+        ttl: read.ttl,
+        answers: read.answers,
+        spread,
+        probe: probe(read.probe)?,
+        https,
+        svcb,
+        steering,
+        origin,
+    })
 }
 
 fn probe_bytes(probe: &ProbeSpec) -> ProbeBytes {

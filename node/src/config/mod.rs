@@ -10,6 +10,7 @@
 //! **Invariant:** in a [`Config`] the defaults are filled in; nothing reads the file a second time.
 
 mod check;
+pub mod dns_a;
 pub(crate) mod document;
 mod fault;
 mod read;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nigh_gossip::NodeId;
 
+pub use dns_a::DnsAConfig;
 pub use fault::{Fault, Faults as ConfigErrors};
 pub use nigh_dns::Label;
 pub use value::HostPort;
@@ -76,6 +78,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[drain]`
     pub drain: DrainConfig,
+    /// `[[tsig]]`, `[[origin_zone]]` and `[[delegation]]`
+    pub dns_a: DnsAConfig,
 }
 
 /// Who this node is and where it keeps what must survive a restart.

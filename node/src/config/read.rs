@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check;
+use super::dns_a;
 use super::document::{Document, Item, Section, all, optional};
 use super::value;
 use super::{
@@ -25,7 +26,8 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Reads all sections before giving up on any, so that the faults of all are found.
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
-    let root = document.root(&["node", "mesh", "dns", "claim", "resolvers", "measure", "admin", "log", "drain"]);
+    let keys = ["node", "mesh", "dns", "claim", "resolvers", "measure", "admin", "log", "drain"];
+    let root = document.root(&[&keys[..], &dns_a::KEYS].concat());
     let node = node(&root.section("node", &["name", "pop", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
     let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit"]));
@@ -35,6 +37,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let admin = admin(&root.section("admin", &["socket"]));
     let log = log(&root.section("log", &["format", "level"]));
     let drain = drain(&root.section("drain", &["answer_for"]));
+    let dns_a = dns_a::read(&root);
     check::one_port_one_purpose(&root);
     Some(Config {
         node: node?,
@@ -46,6 +49,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         admin: admin?,
         log: log?,
         drain: drain?,
+        dns_a: dns_a?,
     })
 }
 
