@@ -24,6 +24,7 @@ use crate::cookie::{Cookies, Shown};
 use crate::edns::{self, OptReply};
 use crate::examine::{ExtendedError, Refusal, examine, only_for_a_cookie, question};
 use crate::fast::{self, Written};
+use crate::notify::{NotifySink, OPCODE_NOTIFY};
 use crate::query::{self, Asked, Query};
 use crate::rate_limit::{Class, RateLimit, Verdict};
 use crate::response::Response;
@@ -37,6 +38,7 @@ pub struct Handler {
     cookies: Option<Cookies>,
     rate_limit: Option<Arc<RateLimit>>,
     witness: Option<Arc<dyn Witness>>,
+    notify: Option<Arc<dyn NotifySink>>,
     /// Set by a test that compares the two ways.
     #[cfg(test)]
     long_way_only: bool,
@@ -84,6 +86,7 @@ impl Handler {
             cookies: None,
             rate_limit: None,
             witness: None,
+            notify: None,
             #[cfg(test)]
             long_way_only: false,
         }
@@ -126,6 +129,13 @@ impl Handler {
         self
     }
 
+    /// The same, with somebody who hears NOTIFY messages.
+    #[must_use]
+    pub fn with_notify(mut self, sink: Arc<dyn NotifySink>) -> Self {
+        self.notify = Some(sink);
+        self
+    }
+
     /// What it has said so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
@@ -144,6 +154,12 @@ impl Handler {
             self.counters.dropped();
             return false;
         };
+        if query.opcode() == OPCODE_NOTIFY
+            && let Some(reply) = self.notify.as_ref().and_then(|sink| sink.notified(arrival.source, packet, arrival.at))
+        {
+            out.extend(reply);
+            return true;
+        }
         // Released at the end of this function: a packet is answered from one snapshot from start to end.
         let snapshot = self.snapshot.load();
         let mut response = Response::to(&query);

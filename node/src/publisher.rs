@@ -123,15 +123,18 @@ impl Publisher {
         claims.chain(evidence).collect()
     }
 
-    /// Publishes pages of what was imported from DNS-A; an empty body withdraws.
+    /// Publishes what was imported from DNS-A, and what this node can do there; an empty body withdraws.
     ///
     /// # Errors
     /// The mesh has stopped.
-    pub async fn pools(&mut self, pages: Vec<(Slot, Vec<u8>)>) -> Result<(), MeshError> {
-        for (slot, body) in pages {
+    pub async fn dns_a(&mut self, pools: Vec<(Slot, Vec<u8>)>, duties: Option<Vec<u8>>) -> Result<(), MeshError> {
+        for (slot, body) in pools {
             self.mesh.publish(tables::POOLS, slot, body).await?;
         }
-        Ok(())
+        match duties {
+            Some(duties) => self.mesh.publish(tables::DUTIES, Slot::page(0), duties).await,
+            None => Ok(()),
+        }
     }
 
     /// Publishes the pages of measurements that are worth it. Says when to come back for one that had to wait.

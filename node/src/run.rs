@@ -41,11 +41,7 @@ use crate::{
     config::Config,
     cuts::Cuts,
     discovery::{self, Finder, Findings, Sight, findings::ResolverFinding, told},
-    dns_a::{
-        importer::{Importer, Results},
-        importing,
-        zones::Keeper,
-    },
+    dns_a::side::Side,
     facts::{Facts, Reader},
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
@@ -115,9 +111,7 @@ struct Node {
     findings: watch::Receiver<Arc<Findings>>,
     teller: told::Teller,
     next_sight: Instant,
-    importer: Importer,
-    found: watch::Receiver<Results>,
-    keeper: Keeper,
+    dns_a: Side,
     reader: Reader,
     publisher: Publisher,
     cuts: Cuts,
@@ -175,17 +169,18 @@ impl Node {
         })
         .await?;
 
+        let dns_a = Side::start(&config.dns_a)?;
         let witness = Arc::new(discovery::Witness::new(signing.clone(), config.mesh.id));
-        let mut handler =
-            Handler::new(current.shared(), counters.clone()).with_cookies(secret()?).with_witness(witness);
+        let mut handler = Handler::new(current.shared(), counters.clone())
+            .with_cookies(secret()?)
+            .with_witness(witness)
+            .with_notify(dns_a.ear());
         if let Some(per_second) = config.dns.rate_limit {
             handler = handler.with_rate_limit(per_second, secret()?);
         }
         let bound = Some((handler, udp, tcp));
         let (targets, wanted) = watch::channel(Arc::default());
         let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
-        let keeper = Keeper::spawn(&[]);
-        let importer = Importer::spawn(keeper.copies());
         let mut reader = Reader::new(name.clone(), config.mesh.id);
         let mut view = mesh.view();
         let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
@@ -235,9 +230,7 @@ impl Node {
             measured: prober.measurements(),
             targets,
             _prober: prober,
-            found: importer.found(),
-            importer,
-            keeper,
+            dns_a,
             reader,
             sight,
             finder,
@@ -284,7 +277,7 @@ impl Node {
             changed = self.findings.changed(), if self.finder.is_some() =>
                 changed.context("looking for resolvers ended by itself; see the log")?,
             changed = self.measured.changed() => changed.context("measuring ended by itself; see the log")?,
-            changed = self.found.changed() => changed.context("asking DNS-A ended by itself; see the log")?,
+            changed = self.dns_a.changed() => changed.context("asking DNS-A ended by itself; see the log")?,
             () = tokio::time::sleep_until(until) => {}
         }
         Ok(false)
@@ -305,7 +298,7 @@ impl Node {
         let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
         self.publisher.claims(draining || joining || measured.isolated).await?;
         self.aim(&facts.listed.catalogue);
-        self.import(&facts).await?;
+        let waiting = self.import(&facts, view.cut_off).await?;
         let volunteering = !draining && Instant::now() >= self.next_volunteer;
         if volunteering {
             self.next_volunteer = Instant::now() + VOLUNTEER;
@@ -322,6 +315,7 @@ impl Node {
         }
         let refresh = Instant::now() + REFRESH;
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
+        let again = waiting.map_or(again, |at| again.min(at));
         // A node that drains volunteers for nothing, so that moment must not wake it.
         Ok(if draining { again } else { again.min(self.next_volunteer) })
     }
@@ -337,6 +331,7 @@ impl Node {
         let mut warnings: Vec<String> =
             membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();
         warnings.extend(facts.warnings.iter().cloned());
+        warnings.extend(self.dns_a.warnings());
         warnings.extend(problems.iter().map(ToString::to_string));
         if measured.isolated {
             warnings
@@ -381,16 +376,13 @@ impl Node {
         }
     }
 
-    /// Asks DNS-A for what is this node's turn, and tells what came.
-    async fn import(&mut self, facts: &Facts) -> anyhow::Result<()> {
-        let found = self.found.borrow_and_update().clone();
-        let Some(own) = facts.nodes.get(&facts.me).filter(|own| own.id == self.mesh.id()) else { return Ok(()) };
-        self.importer.want(facts.pools.of(own.id));
-        // A node that joins has yet to learn which services there are: its pages of the last run stay until then.
-        if !facts.listed.catalogue.zones.is_empty() {
-            self.publisher.pools(importing::pages(&facts.pools, own.id, &own.pools, &found)).await?;
-        }
-        Ok(())
+    /// Tells the side at DNS-A what is, and the mesh what it found. Says when to come back for what had to wait.
+    async fn import(&mut self, facts: &Facts, cut_off: bool) -> anyhow::Result<Option<Instant>> {
+        // From a node that is cut off all others look dead.
+        let obstacle = cut_off.then_some("this node is cut off from most others, so it changes nothing");
+        let pages = self.dns_a.turn(facts, self.mesh.id(), obstacle);
+        self.publisher.dns_a(pages.pools, pages.duties).await?;
+        Ok(pages.again)
     }
 
     /// Tells the prober what to measure, if that changed.

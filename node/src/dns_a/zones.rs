@@ -217,13 +217,17 @@ impl Keeping {
 
 /// Why a zone could not be had.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub enum Trouble {
+    /// There is no reply.
     #[error(transparent)]
     Failure(#[from] Failure),
+    /// The reply is not believed.
     #[error("{0}: {1}")]
     Distrust(SocketAddr, Distrust),
+    /// The transfer is none.
     #[error(transparent)]
     Broken(#[from] Broken),
+    /// There is no SOA record.
     #[error("{0} has no such zone: it answers {1}")]
     NoZone(SocketAddr, ResponseCode),
 }
@@ -240,7 +244,11 @@ async fn soa(server: SocketAddr, zone: &OriginZone) -> Result<SOA, Trouble> {
     soa.ok_or(Trouble::NoZone(server, reply.metadata.response_code))
 }
 
-async fn signed_exchange(
+/// One question by TCP and its reply, signed both ways if there is a key.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn signed_exchange(
     server: SocketAddr,
     question: &Question,
     octets: Vec<u8>,
