@@ -223,7 +223,7 @@ impl Reader {
             facts.warnings.push(beyond(&profile.name, &void));
         }
         let evidence = self.evidence.of_node(&view.pages, id);
-        let claims = self.judge.apply(id, claims, evidence.clone(), &view.certificates, unix);
+        let claims = self.judge.apply(id, claims, evidence.clone(), profile.pressure, &view.certificates, unix);
         let node = NodeFacts {
             id,
             member: member.clone(),
@@ -405,6 +405,7 @@ mod tests {
             serves: Vec::new(),
             draining: false,
             version: String::new(),
+            pressure: 0,
         }
     }
 

@@ -64,11 +64,12 @@ impl Publisher {
         self.withdrawn = None;
     }
 
-    /// Publishes the profile with these cuts; unchanged, it costs nothing.
+    /// Publishes the profile with these cuts and this pressure; unchanged, it costs nothing.
     ///
     /// # Errors
     /// The mesh has stopped.
-    pub async fn profile(&mut self, serves: Vec<Label>, draining: bool) -> Result<(), MeshError> {
+    pub async fn profile(&mut self, serves: Vec<Label>, draining: bool, pressure: u8) -> Result<(), MeshError> {
+        self.profile.pressure = pressure;
         self.profile.serves = serves;
         self.profile.draining = draining;
         self.mesh.publish(tables::PROFILE, Slot::page(0), nigh_gossip::codec::encode(&self.profile)).await

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    backups::{self, Candidate},
+    backups::{Candidate, Move, Standby},
     catalogue::{Catalogue, name::text},
     certificate::{self, Starting},
     config::Config,
@@ -46,6 +46,7 @@ use crate::{
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
     membership::{self, State},
+    pressure::Pressure,
     projection::{self, claims::Claimed},
     publisher::Publisher,
     running::{Latest, Running},
@@ -118,6 +119,8 @@ struct Node {
     claimed: Claimed,
     /// Of what the packets are answered from only this one makes another.
     current: Current,
+    standby: Standby,
+    pressure: Pressure,
     serial: u64,
     next_volunteer: Instant,
     next_plea: Instant,
@@ -218,6 +221,7 @@ impl Node {
             serves: Vec::new(),
             draining: false,
             version: env!("CARGO_PKG_VERSION").into(),
+            pressure: 0,
         };
         let claims = config.claims.iter().map(|claim| Claim::new(claim.prefix, claim.preference)).collect();
         let mut publisher = Publisher::new(mesh.clone(), profile, claims, left, last_run);
@@ -242,6 +246,8 @@ impl Node {
             cuts,
             claimed: Claimed::default(),
             current,
+            standby: Standby::default(),
+            pressure: Pressure::new(config.dns.capacity.map(u32::from)),
             serial: 0,
             next_volunteer: epoch + VOLUNTEER,
             next_plea: epoch + PLEAD, // the first snapshot's warnings say it as well
@@ -302,14 +308,16 @@ impl Node {
         let volunteering = !draining && Instant::now() >= self.next_volunteer;
         if volunteering {
             self.next_volunteer = Instant::now() + VOLUNTEER;
-            self.volunteer(&facts);
+            self.volunteer(now, &facts);
         }
         let left = self.leave_cuts_of_the_revoked(&view, &facts);
         // Until our own profile has come round there is nobody to answer as.
         if facts.nodes.contains_key(&facts.me) {
             self.project(facts, &view, &measured)?;
         }
-        if volunteering || left {
+        // A node that leaves has no claims to raise.
+        let pressed = !draining && self.pressure.handle(now, self.running.counters.read().queries);
+        if volunteering || left || pressed {
             // After the snapshot that answers for the new cuts: nobody is sent here before.
             self.say_what_i_am(draining).await?;
         }
@@ -333,6 +341,7 @@ impl Node {
         warnings.extend(facts.warnings.iter().cloned());
         warnings.extend(self.dns_a.warnings());
         warnings.extend(problems.iter().map(ToString::to_string));
+        warnings.extend(self.pressure.warning());
         if measured.isolated {
             warnings
                 .push("all probes fail at once, so it is this node that is cut off: its claims are withdrawn".into());
@@ -430,13 +439,20 @@ impl Node {
         }
     }
 
-    /// Takes on cuts that lack a backup and have none nearer.
-    fn volunteer(&mut self, facts: &Facts) {
-        for cut in backups::missing(&facts.me, &candidates(facts)) {
-            match self.cuts.serve(cut.clone()) {
-                Ok(()) => tracing::info!(%cut, "standing in as a backup"),
-                Err(error) => {
-                    tracing::warn!(%cut, "not standing in as a backup: {error:#}");
+    /// Takes on cuts that lack a backup and have none nearer, and leaves those that nearer ones serve.
+    fn volunteer(&mut self, now: Duration, facts: &Facts) {
+        for step in self.standby.handle(now, &facts.me, &candidates(facts)) {
+            let done = match &step {
+                Move::Join(cut) => self.cuts.serve(cut.clone()),
+                Move::Leave(cut) => self.cuts.leave(cut, unix()),
+            };
+            match (done, step) {
+                (Ok(()), Move::Join(cut)) => tracing::info!(%cut, "standing in as a backup"),
+                (Ok(()), Move::Leave(cut)) => {
+                    tracing::info!(%cut, "standing in no longer: nearer backups do; answering for it a while longer");
+                }
+                (Err(error), step) => {
+                    tracing::warn!(?step, "the cuts that this node serves stay as they are: {error:#}");
                     return;
                 }
             }
@@ -464,7 +480,7 @@ impl Node {
 
     async fn say_what_i_am(&mut self, draining: bool) -> anyhow::Result<()> {
         let serves = self.cuts.served().cloned().collect();
-        Ok(self.publisher.profile(serves, draining).await?)
+        Ok(self.publisher.profile(serves, draining, self.pressure.step()).await?)
     }
 
     /// Leaves: no new resolvers, then no more node that anybody is sent to, then no more answers.
@@ -595,7 +611,8 @@ fn candidates(facts: &Facts) -> BTreeMap<Label, Candidate> {
         .filter(|(_, node)| node.standing.takes_referrals() && !node.profile.dns.is_empty())
         .map(|(label, node)| {
             let rtt = node.rtt.iter().filter_map(|(id, rtt)| Some(((*by_id.get(id)?).clone(), *rtt))).collect();
-            (label.clone(), Candidate { serves: node.profile.serves.iter().cloned().collect(), rtt })
+            let serves = node.profile.serves.iter().cloned().collect();
+            (label.clone(), Candidate { site: node.profile.pop.clone(), serves, rtt })
         })
         .collect()
 }

@@ -54,6 +54,9 @@ pub const DEFAULT_RATE_LIMIT: u32 = 200;
 /// The highest limit: beyond it there is none.
 pub const MAX_RATE_LIMIT: u32 = 1_000_000;
 
+/// The highest capacity: no host answers more.
+pub const MAX_CAPACITY: u32 = 100_000_000;
+
 /// The addresses in any one list of addresses: more than a host has that serve one purpose.
 pub const MAX_ADDRESSES: usize = 16;
 
@@ -118,6 +121,8 @@ pub struct DnsConfig {
     /// Replies of one kind per second and network (/24 or /56) by UDP; networks that somebody claims get ten times as
     /// much on top. None: no limit.
     pub rate_limit: Option<NonZeroU32>,
+    /// Questions a second that the node can answer; near that it leaves resolvers to other claimants. None: never.
+    pub capacity: Option<NonZeroU32>,
 }
 
 /// "The resolvers in this prefix are near me."

@@ -11,8 +11,8 @@ use super::document::{Document, Item, Section, all, optional};
 use super::value;
 use super::{
     AdminConfig, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig, DrainConfig,
-    LogConfig, LogFormat, MAX_ADDRESSES, MAX_CLAIMS, MAX_PUBLIC, MAX_RATE_LIMIT, MeasureConfig, MeshConfig, NodeConfig,
-    ResolversConfig,
+    LogConfig, LogFormat, MAX_ADDRESSES, MAX_CAPACITY, MAX_CLAIMS, MAX_PUBLIC, MAX_RATE_LIMIT, MeasureConfig,
+    MeshConfig, NodeConfig, ResolversConfig,
 };
 use crate::discovery::MAX_RESOLVERS;
 use crate::discovery::system::RESOLV_CONF;
@@ -30,7 +30,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let root = document.root(&[&keys[..], &dns_a::KEYS].concat());
     let node = node(&root.section("node", &["name", "pop", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
-    let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit"]));
+    let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit", "capacity"]));
     let claims = claims(&root);
     let resolvers = resolvers(&root);
     let measure = measure(&root.section("measure", &["source"]));
@@ -110,10 +110,14 @@ fn dns(section: &Section<'_>) -> Option<DnsConfig> {
     let rate_limit = optional(section.get("rate_limit"), NonZeroU32::new(DEFAULT_RATE_LIMIT), |item| {
         item.integer(0..=MAX_RATE_LIMIT.into()).and_then(|n| u32::try_from(n).ok()).map(NonZeroU32::new)
     });
+    let capacity = optional(section.get("capacity"), None, |item| {
+        item.integer(1..=MAX_CAPACITY.into()).and_then(|n| u32::try_from(n).ok()).map(NonZeroU32::new)
+    });
     Some(DnsConfig {
         listen: listen_read.filter(|list| !list.is_empty())?,
         advertise: advertise?,
         rate_limit: rate_limit?,
+        capacity: capacity?,
     })
 }
 

@@ -21,6 +21,7 @@ fn what_is_not_stated_has_its_default() {
     assert!(config.mesh.bootstrap.is_empty());
     assert_eq!(config.dns.advertise, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
     assert_eq!(config.dns.rate_limit.map(u32::from), Some(DEFAULT_RATE_LIMIT));
+    assert_eq!(config.dns.capacity, None);
     assert!(config.claims.is_empty());
     assert_eq!(config.resolvers, ResolversConfig::default());
     assert_eq!(config.measure, MeasureConfig::default());
@@ -43,6 +44,7 @@ fn what_is_stated_is_read() {
     assert_eq!(config.mesh.bootstrap[2].address(), Some("[2001:db8::9]:4242".parse().unwrap()));
     assert_eq!(shown(&[&config.dns.listen[2], &config.dns.advertise[1]]), "127.0.0.9:5353 2001:db8::7");
     assert_eq!(config.dns.rate_limit, None);
+    assert_eq!(config.dns.capacity.map(u32::from), Some(250_000));
     let claims: Vec<_> = config.claims.iter().map(|claim| (claim.prefix.to_string(), claim.preference)).collect();
     let expected = [("203.0.113.0/24", 0), ("2001:db8:53::/48", 10), ("203.0.113.128/25", 65535)];
     assert_eq!(claims, expected.map(|(prefix, preference)| (prefix.to_owned(), preference)));

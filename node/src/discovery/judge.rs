@@ -1,8 +1,10 @@
-//! Which claims of other nodes are proven: evidence joined to claims, each signature checked once.
+//! What the claims of other nodes are worth: evidence joined to them, each signature checked once, and what a node under
+//! pressure leaves to others.
 //!
 //! A view of the mesh comes fifty times a second and hardly any evidence in it is new. So what was found for a node stands
-//! until one of its pages changes, a witness's certificate comes or goes, or a statement's time runs out; and then only
-//! rows that were not there before cost a signature. A node without evidence costs nothing.
+//! until one of its pages or its pressure changes, a witness's certificate comes or goes, or a statement's time runs out; and then only
+//! rows that were not there before cost a signature. A node with
+//! neither evidence nor pressure costs nothing.
 //!
 //! **Invariant:** a claim counts as proven only if the statement is signed by another node with a certificate, for this
 //! claimant, this one address and this mesh, and is not of another time. Everything else counts as configured.
@@ -15,6 +17,7 @@ use ipnet::IpNet;
 use nigh_gossip::{Certificate, NodeId};
 
 use super::statement::{CLOCK_SKEW, PROOF_LIFE};
+use crate::pressure::raised;
 use crate::tables::claims::Claim;
 use crate::tables::evidence::{Evidence, MAX_PAGES};
 
@@ -28,6 +31,7 @@ pub struct Judge {
 struct Judged {
     evidence: Vec<Arc<Vec<Evidence>>>,
     claims: Vec<Arc<Vec<Claim>>>,
+    pressure: u8,
     /// Each witness, and whether it had a certificate.
     witnesses: BTreeMap<NodeId, bool>,
     /// From when until when it stands, in Unix seconds.
@@ -55,22 +59,33 @@ impl Judge {
         node: NodeId,
         claims: Vec<Arc<Vec<Claim>>>,
         mut evidence: Vec<Arc<Vec<Evidence>>>,
+        pressure: u8,
         certificates: &BTreeMap<NodeId, Certificate>,
         unix: u64,
     ) -> Vec<Arc<Vec<Claim>>> {
         evidence.truncate(MAX_PAGES);
-        if evidence.is_empty() {
+        if evidence.is_empty() && pressure == 0 {
             self.held.remove(&node);
             return claims;
         }
         let before = self.held.remove(&node);
-        if let Some(held) = before.as_ref().filter(|held| held.stands(&claims, &evidence, certificates, unix)) {
+        if let Some(held) = before
+            .as_ref()
+            .filter(|held| held.pressure == pressure && held.stands(&claims, &evidence, certificates, unix))
+        {
             let result = held.result.clone();
             self.held.extend(before.map(|held| (node, held)));
             return result;
         }
         let known = before.map(|held| held.checked).unwrap_or_default();
-        let judged = self.judge(node, claims, evidence, certificates, unix, &known);
+        let mut judged = self.judge(node, claims, evidence, certificates, unix, &known);
+        if pressure > 0 {
+            judged.pressure = pressure;
+            judged
+                .result
+                .iter_mut()
+                .for_each(|page| *page = Arc::new(page.iter().map(|claim| pressed(claim, pressure)).collect()));
+        }
         let result = judged.result.clone();
         self.held.insert(node, judged);
         result
@@ -121,7 +136,7 @@ impl Judge {
                 true => Arc::new(page.iter().map(|claim| joined(claim, &rows)).collect()),
             })
             .collect();
-        Judged { evidence, claims, witnesses, from, until, checked, result }
+        Judged { evidence, claims, pressure: 0, witnesses, from, until, checked, result }
     }
 }
 
@@ -130,6 +145,10 @@ fn joined(claim: &Claim, rows: &BTreeMap<IpNet, (bool, Option<Duration>)>) -> Cl
         Some((proven, rtt)) => Claim { proven: *proven, rtt: *rtt, ..*claim },
         None => *claim,
     }
+}
+
+fn pressed(claim: &Claim, pressure: u8) -> Claim {
+    Claim { preference: raised(&claim.prefix, claim.preference, pressure), ..*claim }
 }
 
 impl Judged {
@@ -199,7 +218,7 @@ mod tests {
 
     fn proven(prefix: &str, evidence: Arc<Vec<Evidence>>, members: &[u8], unix: u64) -> bool {
         let mut judge = Judge::new(id(9));
-        let claims = judge.apply(id(1), vec![page(prefix)], vec![evidence], &certificates(members), unix);
+        let claims = judge.apply(id(1), vec![page(prefix)], vec![evidence], 0, &certificates(members), unix);
         assert_eq!(claims[0][0].rtt, Some(Duration::from_millis(3)), "the round trip needs no proof");
         claims[0][0].proven
     }
@@ -227,7 +246,7 @@ mod tests {
         let (claims, rows) = (vec![page(host), page("10.0.0.0/8")], vec![evidence(host, 2, 1, NOW)]);
         let mut judge = Judge::new(id(9));
         let mut at =
-            |members: &[u8], unix| judge.apply(id(1), claims.clone(), rows.clone(), &certificates(members), unix);
+            |members: &[u8], unix| judge.apply(id(1), claims.clone(), rows.clone(), 0, &certificates(members), unix);
         let first = at(&[1, 2], NOW);
         assert!(first[0][0].proven && Arc::ptr_eq(&first[1], &claims[1]), "untouched pages are not copied");
         assert!(Arc::ptr_eq(&first[0], &at(&[1, 2, 3], NOW + 60)[0]));
@@ -236,7 +255,13 @@ mod tests {
         assert!(!at(&[1, 2], NOW + PROOF_LIFE.as_secs() + 1)[0][0].proven);
         assert!(at(&[1, 2], NOW + 63)[0][0].proven, "the clock was set back");
         // Without evidence nothing is held.
-        let bare = judge.apply(id(1), claims.clone(), Vec::new(), &certificates(&[1, 2]), NOW);
+        let bare = judge.apply(id(1), claims.clone(), Vec::new(), 0, &certificates(&[1, 2]), NOW);
         assert!(Arc::ptr_eq(&bare[0], &claims[0]) && judge.held.is_empty());
+        // A node under full pressure yields with all of them, and only while it is.
+        let mut under = |pressure| judge.apply(id(1), claims.clone(), Vec::new(), pressure, &certificates(&[]), NOW);
+        let pressed = under(crate::pressure::STEPS);
+        assert!(pressed.iter().flat_map(|page| page.iter()).all(|claim| claim.preference > 1000));
+        assert!(Arc::ptr_eq(&pressed[0], &under(crate::pressure::STEPS)[0]), "copied once");
+        assert_eq!(under(0)[0][0].preference, 10);
     }
 }

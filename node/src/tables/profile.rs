@@ -31,6 +31,9 @@ pub struct Profile {
     pub draining: bool,
     /// The version of nigh it runs.
     pub version: String,
+    /// How many quarters of its claims it leaves to others for now ([`crate::pressure`]).
+    #[serde(default)]
+    pub pressure: u8,
 }
 
 impl Profile {
@@ -62,6 +65,7 @@ mod tests {
             serves: vec!["fra".parse().unwrap(), "nyc".parse().unwrap()],
             draining: false,
             version: "0.1.0".into(),
+            pressure: 0,
         }
     }
 
