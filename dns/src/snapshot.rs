@@ -215,6 +215,11 @@ impl Snapshot {
         self.claims.best(client, |number| self.claimants.get(usize::from(number)).is_some_and(takes_referrals))
     }
 
+    /// The node that decides for the resolvers of a prefix: the best of those that claim it and may be referred to.
+    pub fn decider_of(&self, prefix: IpNet) -> Option<&Label> {
+        Some(&self.claimant(self.best_claim(prefix)?.node)?.label)
+    }
+
     /// The node that has this number in the table of claims.
     pub(crate) fn claimant(&self, number: u16) -> Option<&Node> {
         self.nodes.get(self.claimants.get(usize::from(number))?.node? as usize)

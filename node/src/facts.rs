@@ -77,6 +77,15 @@ pub struct Listed {
     pub problems: Vec<String>,
 }
 
+impl Listed {
+    /// What the records say.
+    pub fn of(records: &Records, serial: u32) -> Self {
+        let (catalogue, problems) = Catalogue::from_records(records);
+        let servers = servers(&catalogue);
+        Self { catalogue, servers, serial, problems: problems.iter().map(ToString::to_string).collect() }
+    }
+}
+
 /// Everything that is known, at one moment.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -258,15 +267,9 @@ impl Reader {
         let pages = || view.pages.of_operators(catalogue::TABLE);
         let records: Vec<(Key, Stamp)> = pages().map(|page| (page.key(), page.stamp())).collect();
         if records != self.records {
-            let (catalogue, problems) = Catalogue::from_records(&Records::from_pages(pages()));
             let newest = records.iter().map(|(_, stamp)| stamp.major).max().unwrap_or(0);
-            self.listed = Arc::new(Listed {
-                servers: servers(&catalogue),
-                catalogue,
-                // Serial arithmetic (RFC 1982) wraps in 2106, and so may this.
-                serial: (newest / 1000) as u32,
-                problems: problems.iter().map(ToString::to_string).collect(),
-            });
+            // Serial arithmetic (RFC 1982) wraps in 2106, and so may this.
+            self.listed = Arc::new(Listed::of(&Records::from_pages(pages()), (newest / 1000) as u32));
             self.records = records;
         }
         self.listed.clone()

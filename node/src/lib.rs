@@ -19,6 +19,7 @@ pub mod logging;
 pub mod measure;
 pub mod membership;
 pub mod pressure;
+pub mod preview;
 pub mod projection;
 pub mod publisher;
 pub mod run;

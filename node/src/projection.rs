@@ -9,6 +9,8 @@
 
 pub mod claims;
 
+use std::collections::BTreeSet;
+
 use hickory_proto::rr::{Name, RData, RecordType};
 use nigh_dns::{self as dns, ClaimTable, Label, World};
 
@@ -33,6 +35,23 @@ pub fn world(serial: u64, facts: &Facts, claims: ClaimTable, own: &Measurements,
         nodes: facts.nodes.iter().map(|(label, node)| dns_node(label, node)).collect(),
         claims,
         rows: facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, own)).collect(),
+    }
+}
+
+/// As much of a world as the choice of servers of these services needs: no claims and no static records, and no rows of
+/// the servers that are as good as new.
+pub fn foreseen(facts: &Facts, of: &BTreeSet<Name>, unmeasured: &BTreeSet<(Name, String)>) -> World {
+    let catalogue = &facts.listed.catalogue;
+    let own = Measurements::default();
+    let rows = facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, &own));
+    let known =
+        |row: &dns::Row| of.contains(&row.service) && !unmeasured.contains(&(row.service.clone(), row.server.clone()));
+    World {
+        zones: zones(catalogue),
+        services: services(catalogue).into_iter().filter(|service| of.contains(&service.name)).collect(),
+        nodes: facts.nodes.iter().map(|(label, node)| dns_node(label, node)).collect(),
+        rows: rows.filter(known).collect(),
+        ..World::new(facts.me.clone())
     }
 }
 
@@ -112,7 +131,7 @@ fn services(catalogue: &Catalogue) -> Vec<dns::Service> {
             spread: service.policy.spread,
             https: service.policy.https.clone(),
             svcb: service.policy.svcb.clone(),
-            policy: dns::Policy { pace: pace(&service.policy.probe), ..service.policy.steering.clone() },
+            policy: dns::Policy { pace: pace(&service.policy.probe), ..(*service.policy.steering).clone() },
             servers: service
                 .servers
                 .iter()

@@ -22,13 +22,14 @@ use tokio::{
 use crate::{
     admin::{
         ExplainQuery, Explained, Refusal, RefusalKind, Source, Submitted,
+        preview::Preview,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
             MemberLine, MeshStatus, NodeStatus, OverrideLine, Peer, ProbeLine, ServerLine, ServerState, ServiceLine,
             SnapshotStatus, Status, Verdict,
         },
     },
-    catalogue::{self, name::text},
+    catalogue::{self, Records, name::text, record::Record},
     discovery::{Findings, shown},
     facts::{Facts, NodeFacts},
     measure::ProbeKind,
@@ -273,6 +274,12 @@ impl Source for Running {
         let view = self.mesh.view().borrow().clone();
         let of = |table| view.pages.of_operators(table).cloned();
         of(Table::ADMISSION).chain(of(Table::REVOCATION)).collect()
+    }
+
+    fn preview(&self, proposal: Vec<Record>) -> Preview {
+        let view = self.mesh.view().borrow().clone();
+        let records = Records::from_pages(view.pages.of_operators(catalogue::TABLE));
+        crate::preview::preview(&self.snapshot.load(), &self.latest.load().facts, &records, proposal)
     }
 
     async fn submit(&self, pages: Vec<Page>) -> Result<Submitted, Refusal> {

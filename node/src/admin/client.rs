@@ -13,9 +13,11 @@ use nigh_gossip::Page;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::routes::{MAX_BATCH, Pages};
+use super::preview::{Preview, Proposal};
+use super::routes::{MAX_BATCH, MAX_REQUEST, Pages};
 use super::{ExplainQuery, Refusal, Submitted};
 use crate::catalogue::admission::MAX_SUBMIT;
+use crate::catalogue::record::Record;
 
 /// A little more than the server's own limit, so that its word about it arrives.
 const TIMEOUT: Duration = Duration::from_secs(12);
@@ -115,6 +117,20 @@ impl Client {
             total.superseded += done.superseded;
         }
         Ok(total)
+    }
+
+    /// Asks what these records would change. Nothing: they are more than one request takes.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn preview(&self, records: &[Record]) -> Result<Option<Preview>, ClientError> {
+        let records: Vec<String> =
+            records.iter().map(|record| data_encoding::BASE64.encode(&record.encode())).collect();
+        let bytes: usize = records.iter().map(|record| record.len() + 3).sum();
+        if bytes + 64 > MAX_REQUEST {
+            return Ok(None);
+        }
+        self.post("preview", &Proposal { records }).await.map(Some)
     }
 
     /// Tells the node to drain, as SIGTERM does.

@@ -13,6 +13,7 @@
 
 mod client;
 mod listener;
+pub mod preview;
 pub mod report;
 mod routes;
 mod server;

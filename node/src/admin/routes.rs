@@ -13,11 +13,13 @@ use axum::routing::{get, post};
 use nigh_gossip::Page;
 use serde::{Deserialize, Serialize};
 
+use super::preview::{Preview, Proposal};
 use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
+use crate::catalogue::record::Record;
 use crate::catalogue::{admission, hlc};
 
 /// The largest request body: a full batch of records ([`MAX_BATCH`]) in base64 and JSON, with room to spare.
-const MAX_REQUEST: usize = 4 << 20;
+pub(super) const MAX_REQUEST: usize = 4 << 20;
 /// The bytes of records that a client puts into one request.
 pub(super) const MAX_BATCH: usize = 1 << 20;
 
@@ -53,6 +55,7 @@ pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Ro
         .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
         .route("/v1/explain", get(explain::<S>))
         .route("/v1/catalogue", get(catalogue::<S>).post(submit::<S>))
+        .route("/v1/preview", post(preview::<S>))
         .route("/v1/drain", post(drain::<S>))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
@@ -102,6 +105,32 @@ async fn submit<S: Source>(
     node.submit(pages).await.map(Json)
 }
 
+async fn preview<S: Source>(
+    State(node): State<Arc<S>>,
+    body: Result<Json<Proposal>, JsonRejection>,
+) -> Result<Json<Preview>, Refusal> {
+    let refuse = |error: String| Refusal {
+        kind: RefusalKind::Invalid,
+        error,
+        hint: format!(
+            "{{\"records\":[..]}} with base64 of the bodies of records is expected, at most {MAX_REQUEST} bytes"
+        ),
+    };
+    let Json(proposal) = body.map_err(|e| refuse(e.body_text()))?;
+    let record = |text: &String| {
+        let body = data_encoding::BASE64.decode(text.as_bytes()).map_err(|e| format!("not base64: {e}"))?;
+        Record::read(&body).map_err(|e| e.to_string())
+    };
+    let records: Vec<Record> = proposal.records.iter().map(record).collect::<Result<_, _>>().map_err(refuse)?;
+    // Every service is ranked for every node: too long to hold a thread that others wait for.
+    let looked = tokio::task::spawn_blocking(move || node.preview(records)).await;
+    looked.map(Json).map_err(|e| Refusal {
+        kind: RefusalKind::Internal,
+        error: format!("the preview came to no end: {e}"),
+        hint: "this is a fault in nigh; please report it".into(),
+    })
+}
+
 async fn drain<S: Source>(State(node): State<Arc<S>>) -> impl IntoResponse {
     node.drain();
     (StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true })))
@@ -111,7 +140,7 @@ async fn unknown_path(request: Request) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         error: format!("nothing at {}", request.uri().path()),
-        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, latency, services, explain, catalogue and drain".into(),
+        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, latency, services, explain, catalogue, preview and drain".into(),
     }
 }
 
@@ -119,7 +148,7 @@ async fn unknown_method(request: Request) -> Response {
     let refusal = Refusal {
         kind: RefusalKind::Invalid,
         error: format!("{} is not for {}", request.method(), request.uri().path()),
-        hint: "GET reads; POST is for /v1/catalogue and /v1/drain".into(),
+        hint: "GET reads; POST is for /v1/catalogue, /v1/preview and /v1/drain".into(),
     };
     (StatusCode::METHOD_NOT_ALLOWED, Json(refusal)).into_response()
 }

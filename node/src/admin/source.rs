@@ -9,8 +9,9 @@ use hickory_proto::rr::RecordType;
 use nigh_gossip::{NodeId, Page};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::name;
+use crate::catalogue::{name, record::Record};
 
+use super::preview::Preview;
 use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
 
 /// The node as the admin server sees it. Every answer is a copy of one moment's state; nothing here waits but
@@ -41,6 +42,8 @@ pub trait Source: Send + Sync + 'static {
     fn catalogue(&self) -> Vec<Page>;
     /// Certificates and revocations, as the operator signed them.
     fn admissions(&self) -> Vec<Page>;
+    /// What these records would change, were they signed and taken.
+    fn preview(&self, proposal: Vec<Record>) -> Preview;
     /// Takes signed records, certificates and revocations, which the server has found admissible, into the replica and spreads them.
     fn submit(&self, pages: Vec<Page>) -> impl Future<Output = Result<Submitted, Refusal>> + Send;
     /// Begins to drain, as SIGTERM does.

@@ -144,6 +144,7 @@ fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
     let (https, svcb) = (https?, svcb?);
     let origin = origin?;
     let policy::Given { mode, ttl, answers, spread, steering } = policy?;
+    let steering = Box::new(steering);
     let policy = Policy { mode, ttl, answers, spread, probe: probe?, https, svcb, steering, origin };
     Some(Service { policy, servers })
 }

@@ -154,7 +154,7 @@ pub struct Policy {
     /// The name whose addresses are servers too.
     pub origin: Option<Origin>,
     /// How its servers are chosen. Its pace is what the probe makes it, and not told here.
-    pub steering: Steering,
+    pub steering: Box<Steering>,
 }
 
 /// What an override takes of a record, at most: its prefix and framing, and its names.

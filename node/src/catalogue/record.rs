@@ -140,6 +140,18 @@ impl Record {
         if key != key_of(&envelope.identity) {
             return Err(Unreadable::Misplaced(envelope.identity));
         }
+        Self::open(envelope)
+    }
+
+    /// Reads a body that is in no page yet.
+    ///
+    /// # Errors
+    /// [`Unreadable`]; hostile bytes never panic.
+    pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        Self::open(codec::decode(body).map_err(|e| Unreadable::Malformed(e.to_string()))?)
+    }
+
+    fn open(envelope: Envelope) -> Result<Self, Unreadable> {
         if envelope.version > VERSION {
             return Err(Unreadable::UnknownVersion(envelope.identity, envelope.version));
         }

@@ -298,7 +298,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 },
                 https,
                 svcb,
-                steering,
+                steering: Box::new(steering),
                 origin: origin.map(|(name, servers)| Origin {
                     name: name::host(&name).unwrap(),
                     from: servers.iter().map(|server| (server.address, 53 + server.weight % 2).into()).collect(),

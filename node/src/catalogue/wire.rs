@@ -178,7 +178,7 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
     let params = |bytes: Option<serde_bytes::ByteBuf>| bytes.map(|bytes| svc_params::decode(&bytes)).transpose();
     let origin = read.origin.as_ref().map(Origin::from_wire).transpose()?;
     let (https, svcb) = (params(read.https)?, params(read.svcb)?);
-    let steering = steering::decode(read.steering)?;
+    let steering = Box::new(steering::decode(read.steering)?);
     if steering.ttl_min.is_some_and(|least| !(1..=read.ttl).contains(&least)) {
         return Err(format!("a least ttl of {:?}, where the most is {}", steering.ttl_min, read.ttl));
     }

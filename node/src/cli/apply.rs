@@ -7,10 +7,12 @@ use nigh_gossip::NodeId;
 use serde_json::json;
 
 use super::table::count;
-use super::{Socket, WrongInput, files, output};
+use super::{Socket, WrongInput, files, output, preview};
+use crate::admin::preview::Preview;
 use crate::admin::report::{Peer, Status};
 use crate::admin::{Client, Submitted};
 use crate::catalogue::hlc::{self, Clock};
+use crate::catalogue::record::Record;
 use crate::catalogue::{Catalogue, Change, Records, name, plan, sign};
 use crate::config::Label;
 use crate::identity::{self, Kind};
@@ -58,6 +60,7 @@ impl Apply {
             );
             return Err(WrongInput(problem).into());
         }
+        let foreseen = if self.dry_run { foresee(&client, &changes).await } else { Ok(None) };
         let mut submitted = None;
         if !self.json {
             for change in &changes {
@@ -81,9 +84,31 @@ impl Apply {
                     json!({ "record": record, "change": kind(change), "text": text })
                 })
                 .collect();
-            return output::print_json(&json!({ "changes": lines, "dry_run": self.dry_run, "submitted": submitted }));
+            let foreseen = foreseen.ok().flatten();
+            let said =
+                json!({ "changes": lines, "dry_run": self.dry_run, "submitted": submitted, "preview": foreseen });
+            return output::print_json(&said);
+        }
+        match foreseen {
+            Ok(Some(preview)) if !preview.services.is_empty() => output::print(&preview::text(&preview))?,
+            Ok(_) => {}
+            Err(why) => output::print(&format!("what this changes for resolvers cannot be told: {why}"))?,
         }
         Ok(output::print(&summary(&changes, submitted, &desired, &status.node.name))?)
+    }
+}
+
+/// What the node says that the changes would do. Why it says nothing is no reason not to show the changes.
+async fn foresee(client: &Client, changes: &[Change]) -> Result<Option<Preview>, String> {
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let record = |change: &Change| Record { identity: change.identity.clone(), value: change.after.clone() };
+    let records: Vec<Record> = changes.iter().map(record).collect();
+    match client.preview(&records).await {
+        Ok(Some(preview)) => Ok(Some(preview)),
+        Ok(None) => Err("these are more changes than one request holds".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

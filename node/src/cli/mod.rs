@@ -11,6 +11,7 @@ mod files;
 mod id;
 mod init;
 mod output;
+mod preview;
 mod read;
 mod revoke;
 mod server;

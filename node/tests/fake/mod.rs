@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use nigh::admin::preview::{Preview, ServicePreview};
 use nigh::admin::report::{
     Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MemberLine,
     MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine, ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
 };
 use nigh::admin::{ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
+use nigh::catalogue::record::Record;
 use nigh::identity;
 use nigh_gossip::{NodeId, Page, Table};
 use serde_json::json;
@@ -221,6 +223,19 @@ impl Source for Fake {
     fn admissions(&self) -> Vec<Page> {
         let admissions = [Table::ADMISSION, Table::REVOCATION];
         self.pages.lock().unwrap().iter().filter(|page| admissions.contains(&page.key().table)).cloned().collect()
+    }
+
+    fn preview(&self, proposal: Vec<Record>) -> Preview {
+        let services = proposal.iter().map(|record| ServicePreview {
+            service: record.identity.to_string(),
+            unmeasured: vec!["fra-2".into()],
+            changes: Vec::new(),
+            nodes_changed: 0,
+            nodes: 2,
+            claims_changed: 0,
+            left_out: 0,
+        });
+        Preview { services: services.collect(), services_left_out: 0 }
     }
 
     fn submit(&self, pages: Vec<Page>) -> impl Future<Output = Result<Submitted, Refusal>> + Send {

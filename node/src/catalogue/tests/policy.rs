@@ -83,7 +83,7 @@ fn a_policy_is_read_as_it_is_meant() {
         ],
         ..Steering::default()
     };
-    assert_eq!(service.policy.steering, expected);
+    assert_eq!(*service.policy.steering, expected);
     let (fra, nyc, new) = (&service.servers["fra-1"], &service.servers["nyc-1"], &service.servers["new"]);
     let cost = Cost { default: Milli(1000), nodes: BTreeMap::from([("fra".parse().unwrap(), Milli(200))]) };
     assert_eq!((fra.state, &fra.cost), (None, &cost));
