@@ -24,4 +24,6 @@ pub mod projection;
 pub mod publisher;
 pub mod run;
 pub mod running;
+pub mod service_manager;
+pub mod sockets;
 pub mod tables;

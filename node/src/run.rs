@@ -14,7 +14,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{SocketAddr, UdpSocket},
+    net::UdpSocket,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -24,7 +24,6 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nigh_dns::{Counters, Current, Family, Front, Handler, Label, Snapshot};
 use nigh_gossip::{Mesh, MeshView, NodeId, Owner, Page, Table, admission};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -50,15 +49,11 @@ use crate::{
     projection::{self, claims::Claimed},
     publisher::Publisher,
     running::{Latest, Running},
+    service_manager::{Inherited, ServiceManager},
+    sockets,
     tables::{claims::Claim, latency::Row, profile::Profile},
 };
 
-/// Receive buffer of a UDP socket: the default of 208 KiB holds 2 ms of a burst at full speed.
-const UDP_BUFFER: usize = 4 << 20;
-/// Threads that answer on one address. More only wait for the same network card.
-const MOST_ANSWERERS: usize = 16;
-/// TCP connections waiting to be taken.
-const TCP_BACKLOG: i32 = 512;
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
 /// and a volunteer stays.
 const VOLUNTEER: Duration = Duration::from_secs(3);
@@ -126,6 +121,8 @@ struct Node {
     next_plea: Instant,
     /// The certificate that is in the state directory.
     kept: Option<Page>,
+    manager: ServiceManager,
+    told_ready: bool,
     /// Bound at the start, served from the first snapshot on: until then questions wait in the sockets.
     bound: Option<(Handler, Vec<UdpSocket>, Vec<TcpListener>)>,
     front: Option<Front>,
@@ -158,7 +155,8 @@ impl Node {
 
         let current = Current::new(Snapshot::empty(name.clone()));
         let counters = Arc::new(Counters::new());
-        let (udp, tcp) = bind(&config.dns.listen)?;
+        let manager = ServiceManager::from_env();
+        let (udp, tcp) = sockets::open(&config.dns.listen, Inherited::from_env(), &manager)?;
         let listen = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let admin_server = admin::Server::bind(&config.admin.socket)?;
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
@@ -252,6 +250,8 @@ impl Node {
             next_volunteer: epoch + VOLUNTEER,
             next_plea: epoch + PLEAD, // the first snapshot's warnings say it as well
             kept: None,
+            manager,
+            told_ready: false,
             bound,
             front: None,
             drained_at: None,
@@ -321,11 +321,22 @@ impl Node {
             // After the snapshot that answers for the new cuts: nobody is sent here before.
             self.say_what_i_am(draining).await?;
         }
-        let refresh = Instant::now() + REFRESH;
+        self.tell_manager(&view);
+        let refresh = Instant::now() + self.manager.beat.map_or(REFRESH, |beat| beat.min(REFRESH));
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
         let again = waiting.map_or(again, |at| again.min(at));
         // A node that drains volunteers for nothing, so that moment must not wake it.
         Ok(if draining { again } else { again.min(self.next_volunteer) })
+    }
+
+    /// Tells the service manager that the loop turns; and once that the node answers, or that it waits for the operator.
+    fn tell_manager(&mut self, view: &MeshView) {
+        self.manager.turning();
+        let waits = membership::own(view, unix().as_secs()) != State::Admitted;
+        if !self.told_ready && (self.front.is_some() || waits) {
+            self.told_ready = true;
+            self.manager.ready(if waits { "not admitted: `nigh status` says what to do" } else { "answering" });
+        }
     }
 
     /// Makes the snapshot that packets are answered from.
@@ -489,6 +500,7 @@ impl Node {
             Some(until) => until,
             None => {
                 let answer_for = self.config.drain.answer_for;
+                self.manager.stopping();
                 tracing::info!(?answer_for, "draining: claims withdrawn, answering a while longer");
                 self.running.draining.store(true, Ordering::Relaxed);
                 self.say_what_i_am(true).await?;
@@ -615,57 +627,6 @@ fn candidates(facts: &Facts) -> BTreeMap<Label, Candidate> {
             (label.clone(), Candidate { site: node.profile.pop.clone(), serves, rtt })
         })
         .collect()
-}
-
-fn bind(listen: &[SocketAddr]) -> anyhow::Result<(Vec<UdpSocket>, Vec<TcpListener>)> {
-    let mut sockets = (Vec::new(), Vec::new());
-    for address in listen {
-        let help = || {
-            format!(
-                "cannot listen on {address} for DNS. Is another DNS server running there (systemd-resolved keeps port \
-                 53 of 127.0.0.53), is the address this host's, and may nigh bind ports below 1024 (CAP_NET_BIND_SERVICE)?"
-            )
-        };
-        sockets.0.extend(udp(*address).with_context(help)?);
-        sockets.1.push(tcp(*address).with_context(help)?);
-    }
-    Ok(sockets)
-}
-
-/// A socket for each core: the kernel shares the packets out among them.
-fn udp(address: SocketAddr) -> std::io::Result<Vec<UdpSocket>> {
-    // One that shares the port with nobody first: sockets that do would start beside another server's that does too, and
-    // each would get a part of the questions.
-    let alone = one_udp(address, false)?;
-    let bound = alone.local_addr()?;
-    drop(alone);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_ANSWERERS);
-    (0..cores).map(|_| one_udp(bound, true)).collect()
-}
-
-fn one_udp(address: SocketAddr, shared: bool) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    // The kernel gives what rmem_max allows; less is no reason not to answer.
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-    socket.set_reuse_port(shared)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-fn tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    // Connections of the last run that still linger must not keep this one from starting.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(TCP_BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// A secret that lasts as long as this process.

@@ -49,7 +49,7 @@ fn a_good_configuration_is_told_from_a_bad_one() {
         .unwrap();
     for command in ["check-config", "run"] {
         let (code, out, err) = nigh(folder.path(), &[command, "--config", "bad.toml"]);
-        assert_eq!((code, out.as_str()), (2, ""));
+        assert_eq!((code, out.as_str()), (78, ""));
         let expected = "nigh: 5 mistakes in bad.toml
 bad.toml:2:8: node.name = \"-\": a node name begins and ends with a letter or a digit
 bad.toml:3:13: node.state_dir = 7: a string is expected, not a whole number
@@ -61,9 +61,9 @@ bad.toml: dns.listen: missing; where to answer DNS, such as listen = [\"0.0.0.0:
     }
     std::fs::write(folder.path().join("latin1.toml"), b"[node]\npop = \"\xfc\"").unwrap();
     let (code, _, err) = nigh(folder.path(), &["check-config", "latin1.toml"]);
-    assert_eq!((code, err.as_str()), (2, "nigh: latin1.toml: not UTF-8 at byte 14; TOML is\n"));
+    assert_eq!((code, err.as_str()), (78, "nigh: latin1.toml: not UTF-8 at byte 14; TOML is\n"));
     let (code, _, err) = nigh(folder.path(), &["check-config", "none.toml"]);
-    assert_eq!((code, err.as_str()), (1, "nigh: cannot open none.toml: No such file or directory (os error 2)\n"));
+    assert_eq!((code, err.as_str()), (66, "nigh: cannot open none.toml: No such file or directory (os error 2)\n"));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn init_makes_a_key_once() {
     assert!(!out.contains("nigh-operator-key"), "{out}");
 
     let (code, out, err) = nigh(folder.path(), &["init", "--key", "operator.key"]);
-    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!((code, out.as_str()), (73, ""));
     let expected = "nigh: operator.key: exists already, and a key is never overwritten; name another file, or use the key \
                     that is there\nits mesh id is ";
     assert_eq!(err, format!("{expected}{id}\n"));
@@ -241,7 +241,7 @@ fn a_loose_key_is_refused() {
     let (code, _, err) = nigh(folder.path(), &["apply", CATALOGUE, "--key", "operator.key"]);
     let expected =
         "nigh: operator.key: mode 0644 lets others use this key; if nobody has, run: chmod 600 operator.key\n";
-    assert_eq!((code, err.as_str()), (1, expected));
+    assert_eq!((code, err.as_str()), (77, expected));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn without_a_node_every_command_says_what_to_do() {
     for args in all {
         let (code, out, err) = nigh(folder.path(), args);
         let expected = "nigh: no node listens on nigh.sock: is nigh running? try --socket or NIGH_SOCKET\n";
-        assert_eq!((code, out.as_str(), err.as_str()), (1, "", expected), "{args:?}");
+        assert_eq!((code, out.as_str(), err.as_str()), (69, "", expected), "{args:?}");
     }
     let (_, _, err) = nigh(folder.path(), &["status", "--socket", "other.sock"]);
     assert!(err.starts_with("nigh: no node listens on other.sock: "), "{err}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::WrongInput;
+use super::WrongFile;
 use crate::config::ConfigErrors;
 
 /// The largest file read: ten times a catalogue of 10,000 services with 10 servers each; `/dev/zero` is larger.
@@ -35,13 +35,13 @@ pub(super) fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, ConfigE
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(WrongInput(format!("{name}: larger than {} MiB", MAX_FILE >> 20)).into());
+        return Err(WrongFile(format!("{name}: larger than {} MiB", MAX_FILE >> 20)).into());
     }
     let text = String::from_utf8(bytes)
-        .map_err(|e| WrongInput(format!("{name}: not UTF-8 at byte {}; TOML is", e.utf8_error().valid_up_to())))?;
+        .map_err(|e| WrongFile(format!("{name}: not UTF-8 at byte {}; TOML is", e.utf8_error().valid_up_to())))?;
     parse(&text).map_err(|errors| {
         let count = errors.count();
         let mistakes = if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") };
-        WrongInput(format!("{mistakes} in {name}\n{}", errors.in_file(&name))).into()
+        WrongFile(format!("{mistakes} in {name}\n{}", errors.in_file(&name))).into()
     })
 }

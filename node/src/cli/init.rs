@@ -16,13 +16,18 @@ pub(super) struct Init {
     json: bool,
 }
 
+/// There is a key already, and whose.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Taken(String);
+
 impl Init {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let key = match identity::create(&self.key, Kind::Operator) {
             Err(exists @ KeyError::Exists(_)) => {
                 // Most who come here a second time want to know the id.
                 return Err(match identity::load(&self.key, Kind::Operator) {
-                    Ok(key) => anyhow::anyhow!("{exists}\nits mesh id is {}", identity::public(&key)),
+                    Ok(key) => Taken(format!("{exists}\nits mesh id is {}", identity::public(&key))).into(),
                     Err(_) => exists.into(),
                 });
             }

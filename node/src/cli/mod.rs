@@ -1,15 +1,16 @@
 //! The command line.
 //!
-//! Exit codes: 0 done; 1 it could not be done (no node listens, the node refused, the process failed); 2 what was
-//! given is wrong (arguments, a configuration, a services file), so that trying again will not help.
+//! Exit codes: [`exit`]. Errors are one line, or one for each mistake in a file, and say what to do.
 //!
 //! Commands that read print a table for people, or with `--json` the API's own JSON, unchanged.
 
 mod admit;
 mod apply;
+mod exit;
 mod files;
 mod id;
 mod init;
+mod manual;
 mod output;
 mod preview;
 mod read;
@@ -32,12 +33,9 @@ use crate::{demo, logging, run};
 /// The variable that names the admin socket.
 const SOCKET_ENV: &str = "NIGH_SOCKET";
 
-/// Trying again will not help.
-const WRONG_INPUT: u8 = 2;
-
 /// nigh: a mesh of DNS load balancers that answer with the server nearest to the one who asks.
 #[derive(Debug, Parser)]
-#[command(name = "nigh", version, about, disable_help_subcommand = true)]
+#[command(name = "nigh", version, about, disable_help_subcommand = true, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,6 +78,11 @@ enum Command {
     Explain(Explain),
     /// Withdraw the node's claims, answer a while longer and stop, as on SIGTERM
     Drain(Socket),
+    /// Print what makes a shell complete nigh's commands: nigh completions bash
+    Completions(manual::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(manual::Manual),
     /// A mesh of five on this machine, without root: who gets which server, and what a node's death changes
     Demo(demo::Args),
 }
@@ -145,13 +148,18 @@ struct Explain {
 #[error("{0}")]
 struct WrongInput(String);
 
+/// A file that was given is wrong: exit code 78.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongFile(String);
+
 /// Runs the command that `args` name, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are "errors" too, and go to standard output.
-            let code = u8::try_from(error.exit_code()).unwrap_or(WRONG_INPUT);
+            let code = u8::try_from(error.exit_code()).unwrap_or(exit::Exit::WrongInput as u8);
             return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE };
         }
     };
@@ -160,7 +168,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
-            if error.is::<WrongInput>() { ExitCode::from(WRONG_INPUT) } else { ExitCode::FAILURE }
+            ExitCode::from(exit::of(&error) as u8)
         }
     }
 }
@@ -191,6 +199,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             block_on(Threads::One, read::explain(read.socket.client(), read.json, query))??;
         }
         Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()))??,
+        Command::Completions(completions) => completions.run()?,
+        Command::Man(manual) => manual.run()?,
         Command::Demo(args) => return demo::run(args),
     }
     Ok(ExitCode::SUCCESS)
