@@ -12,7 +12,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
@@ -156,14 +156,23 @@ pub fn node_key(state_dir: &Path) -> Result<SigningKey, KeyError> {
 }
 
 /// The public half of the node's key in `state_dir`; makes the key if there is none. Root may read it for the node's
-/// own user, who makes the directory his when he first runs.
+/// own user, who makes the directory his when he first runs; in a directory that is his already the new key is his too.
 ///
 /// # Errors
 /// [`KeyError`], which says what to do.
 pub fn node_id(state_dir: &Path) -> Result<NodeId, KeyError> {
     match node_key(state_dir) {
         Err(KeyError::Foreign { path, me: 0, .. }) => read(&path, Kind::Node).map(|key| public(&key)),
-        key => key.map(|key| public(&key)),
+        Err(error) => Err(error),
+        Ok(key) => {
+            let path = state_dir.join(NODE_KEY_FILE);
+            let given = fs::metadata(state_dir).and_then(|folder| match nix::unistd::geteuid().is_root() {
+                true if folder.uid() != 0 => chown(&path, Some(folder.uid()), Some(folder.gid())),
+                _ => Ok(()),
+            });
+            given.map_err(|source| io_error(&path, "give the key to the owner of its folder", source))?;
+            Ok(public(&key))
+        }
     }
 }
 

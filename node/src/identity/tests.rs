@@ -109,6 +109,19 @@ fn a_key_of_another_user_is_refused() {
 }
 
 #[test]
+fn a_key_that_root_makes_in_the_folder_of_another_is_that_ones() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(12345), Some(12346)).unwrap();
+    let made = node_id(folder.path()).unwrap();
+    let found = fs::metadata(folder.path().join(NODE_KEY_FILE)).unwrap();
+    assert_eq!((found.uid(), found.gid()), (12345, 12346));
+    assert_eq!(node_id(folder.path()).unwrap(), made, "and root may read it for that one");
+}
+
+#[test]
 fn of_two_that_start_at_once_both_have_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
     let start = std::sync::Barrier::new(8);
