@@ -40,7 +40,7 @@ use crate::{
     config::Config,
     cuts::Cuts,
     discovery::{self, Finder, Findings, Sight, findings::ResolverFinding, told},
-    dns_a::side::Side,
+    dns_a::side::{Doing, Side},
     facts::{Facts, Reader},
     identity,
     measure::{self, Measurements, Prober, Settings, Sources, Target},
@@ -206,7 +206,7 @@ impl Node {
             listen,
             epoch,
             findings: findings.clone(),
-            latest: ArcSwap::from_pointee(Latest { facts, serial: 0, warnings: Vec::new() }),
+            latest: ArcSwap::from_pointee(Latest { facts, serial: 0, warnings: Vec::new(), dns_a: Doing::default() }),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
         });
@@ -360,7 +360,7 @@ impl Node {
         for warning in warnings.iter().filter(|warning| !self.running.latest.load().warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }
-        self.running.latest.store(Arc::new(Latest { facts, serial: self.serial, warnings }));
+        self.running.latest.store(Arc::new(Latest { facts, serial: self.serial, warnings, dns_a: self.dns_a.doing() }));
         if let Some((handler, udp, tcp)) = self.bound.take() {
             self.front = Some(nigh_dns::serve(handler, udp, tcp).context("no thread to answer with")?);
             tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");

@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     admin::{
         ExplainQuery, Explained, Refusal, RefusalKind, Source, Submitted,
+        dns_a_report::{DelegationLine, Imports},
         preview::Preview,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
@@ -31,6 +32,7 @@ use crate::{
     },
     catalogue::{self, Records, name::text, record::Record},
     discovery::{Findings, shown},
+    dns_a::side::{self, Doing},
     facts::{Facts, NodeFacts},
     measure::ProbeKind,
     membership::{self, State},
@@ -45,6 +47,8 @@ pub struct Latest {
     pub serial: u64,
     /// What someone should look at.
     pub warnings: Vec<String>,
+    /// What this node does at DNS-A.
+    pub dns_a: Doing,
 }
 
 /// Shared by the main loop, the DNS fronts and the admin server.
@@ -244,6 +248,16 @@ impl Source for Running {
     fn services(&self) -> Vec<ServiceLine> {
         let latest = self.latest.load();
         latest.facts.listed.catalogue.services.iter().map(|(name, service)| service_line(name, service)).collect()
+    }
+
+    fn pools(&self) -> Imports {
+        let latest = self.latest.load();
+        side::imports(&latest.facts, &latest.dns_a)
+    }
+
+    fn delegations(&self) -> Vec<DelegationLine> {
+        let latest = self.latest.load();
+        side::delegations(&latest.facts, &latest.dns_a)
     }
 
     fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal> {

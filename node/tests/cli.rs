@@ -250,7 +250,18 @@ fn without_a_node_every_command_says_what_to_do() {
     nigh(folder.path(), &["init", "--key", "operator.key"]);
     let explain = ["explain", "www.lb.example.com", "--from", "203.0.113.53"];
     let apply = ["apply", CATALOGUE, "--key", "operator.key"];
-    let reads = ["status", "peers", "members", "equivocations", "claims", "latency", "services", "drain"];
+    let reads = [
+        "status",
+        "peers",
+        "members",
+        "equivocations",
+        "claims",
+        "latency",
+        "services",
+        "pools",
+        "delegations",
+        "drain",
+    ];
     let all = reads.iter().map(std::slice::from_ref).chain([&explain[..], &apply]);
     for args in all {
         let (code, out, err) = nigh(folder.path(), args);
@@ -318,6 +329,20 @@ fra   www.lb.example.com  fra-1   192.0.2.1  up        1.3      25   1s  -
 fra   www.lb.example.com  nyc-1   192.0.2.1  down        -      25   1s  -
 ";
     assert_eq!(table("latency").await, latency);
+    let pools = "\
+ORIGIN                  FROM            SERVICES            STATE  HELD BY  IMPORTERS  ADDRESSES  TROUBLE
+www.origin.example.com  203.0.113.1:53  www.lb.example.com  kept   fra      fra nyc    192.0.2.1  203.0.113.1:53 does not reply
+zone origin.example.com held here: serial 7, 1 address or alias record
+";
+    assert_eq!(table("pools").await, pools);
+    let delegations = "\
+lb.example.com: kept by fra, dry run here
+  parent lists  ns-nyc.lb.example.com
+  should list   fra
+  next change   + NS ns-fra.lb.example.com
+  last change   -
+";
+    assert_eq!(table("delegations").await, delegations);
     let services = "\
 SERVICE             MODE   TTL  ANSWERS  SPREAD ms  PROBE             SERVER  ADDRESS    WEIGHT  TIER  STATE
 www.lb.example.com  refer   20        1        0.0  tcp:443 every 2s  fra-1   192.0.2.1       1     0  up

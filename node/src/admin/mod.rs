@@ -12,6 +12,7 @@
 //! **Invariant:** this module knows neither gossip's engine nor the DNS; [`Source`] is all it sees of the node.
 
 mod client;
+pub mod dns_a_report;
 mod listener;
 pub mod preview;
 pub mod report;

@@ -53,6 +53,8 @@ pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Ro
         .route("/v1/claims", get(async |State(node): State<Arc<S>>| Json(node.claims())))
         .route("/v1/latency", get(async |State(node): State<Arc<S>>| Json(node.latency())))
         .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
+        .route("/v1/pools", get(async |State(node): State<Arc<S>>| Json(node.pools())))
+        .route("/v1/delegations", get(async |State(node): State<Arc<S>>| Json(node.delegations())))
         .route("/v1/explain", get(explain::<S>))
         .route("/v1/catalogue", get(catalogue::<S>).post(submit::<S>))
         .route("/v1/preview", post(preview::<S>))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{name, record::Record};
 
+use super::dns_a_report::{DelegationLine, Imports};
 use super::preview::Preview;
 use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
 
@@ -33,6 +34,10 @@ pub trait Source: Send + Sync + 'static {
     fn latency(&self) -> Vec<LatencyLine>;
     /// All services, by name.
     fn services(&self) -> Vec<ServiceLine>;
+    /// What was imported from DNS-A, by origin.
+    fn pools(&self) -> Imports;
+    /// The delegations that some node keeps at DNS-A, by zone.
+    fn delegations(&self) -> Vec<DelegationLine>;
     /// What would be answered, and why.
     ///
     /// # Errors

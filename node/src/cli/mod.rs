@@ -6,6 +6,7 @@
 
 mod admit;
 mod apply;
+mod dns_a;
 mod exit;
 mod files;
 mod id;
@@ -74,6 +75,10 @@ enum Command {
     Latency(Read),
     /// The services and their servers
     Services(Read),
+    /// The servers that were imported from DNS-A, by origin
+    Pools(Read),
+    /// The delegations that the mesh keeps at DNS-A: what the parent lists, and what would be changed
+    Delegations(Read),
     /// What a query would be answered, and why
     Explain(Explain),
     /// Withdraw the node's claims, answer a while longer and stop, as on SIGTERM
@@ -194,6 +199,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client(), read.json))??,
         Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client(), read.json))??,
         Command::Services(read) => block_on(Threads::One, read::services(read.socket.client(), read.json))??,
+        Command::Pools(read) => block_on(Threads::One, dns_a::pools(read.socket.client(), read.json))??,
+        Command::Delegations(read) => block_on(Threads::One, dns_a::delegations(read.socket.client(), read.json))??,
         Command::Explain(Explain { name, from, rtype, at, read }) => {
             let query = ExplainQuery { name, from, rtype, at };
             block_on(Threads::One, read::explain(read.socket.client(), read.json, query))??;

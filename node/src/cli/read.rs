@@ -7,7 +7,7 @@ use crate::admin::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine,
 use crate::admin::{Client, ExplainQuery};
 
 /// Fetches `what`: as JSON it passes through as it came, fields of later versions included.
-async fn show<T: serde::de::DeserializeOwned>(
+pub(super) async fn show<T: serde::de::DeserializeOwned>(
     client: Client,
     json: bool,
     what: &str,

@@ -13,12 +13,12 @@ const NOTHING: &str = "-";
 
 /// How a column is set.
 #[derive(Clone, Copy)]
-enum Column {
+pub(super) enum Column {
     Text(&'static str),
     Number(&'static str),
 }
 
-fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| match column {
@@ -36,12 +36,12 @@ fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> Str
     lines.join("\n")
 }
 
-fn or_nothing(text: impl Display) -> String {
+pub(super) fn or_nothing(text: impl Display) -> String {
     let text = text.to_string();
     if text.is_empty() { NOTHING.to_owned() } else { text }
 }
 
-fn list<T: Display>(items: &[T]) -> String {
+pub(super) fn list<T: Display>(items: &[T]) -> String {
     or_nothing(items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 

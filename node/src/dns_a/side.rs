@@ -15,8 +15,10 @@ use super::notify::Ear;
 use super::upkeep::{Scene, State, Upkeep};
 use super::zones::{Keeper, OriginZone, needed};
 use super::{importing, key_file, rank};
+use crate::admin::dns_a_report::{DelegationLine, Imports, PoolLine, PoolState, ZoneLine};
 use crate::catalogue::name::text;
 use crate::config::DnsAConfig;
+use crate::config::dns_a::DelegationConfig;
 use crate::facts::{Facts, NodeFacts};
 use crate::tables::duties::Duties;
 use crate::tables::pools::Source;
@@ -35,6 +37,15 @@ pub struct Pages {
     pub duties: Option<Vec<u8>>,
     /// When to come back for what had to wait.
     pub again: Option<Instant>,
+}
+
+/// What this node does at DNS-A, for reports.
+#[derive(Clone, Debug, Default)]
+pub struct Doing {
+    /// Delegations that it is configured for.
+    pub delegations: Vec<(DelegationConfig, State)>,
+    /// Zones that it holds: serial and number of records.
+    pub zones: Vec<(Name, u32, usize)>,
 }
 
 /// Handles on all tasks; they end with it.
@@ -164,9 +175,14 @@ impl Side {
         }
     }
 
-    /// How the delegations are doing.
-    pub fn delegations(&self) -> Vec<(crate::config::dns_a::DelegationConfig, State)> {
-        self.upkeeps.iter().map(|upkeep| (upkeep.config.clone(), upkeep.state().borrow().clone())).collect()
+    /// What this node does, for reports.
+    pub fn doing(&self) -> Doing {
+        let states = self.upkeeps.iter().map(|upkeep| (upkeep.config.clone(), upkeep.state().borrow().clone()));
+        let copies = self.keeper.copies().borrow().clone();
+        Doing {
+            delegations: states.collect(),
+            zones: copies.serials().map(|(name, serial, kept)| (name.clone(), serial, kept)).collect(),
+        }
     }
 
     /// What someone should look at.
@@ -205,4 +221,70 @@ pub fn keepers(facts: &Facts, zone: &Name) -> Vec<NodeId> {
     let order = rank::first(&Slot(slot), able);
     let fails = |id: NodeId| nodes().any(|node| node.id == id && duty(node).is_some_and(|trouble| !trouble.is_empty()));
     rank::doing(&order, 1, fails)
+}
+
+fn label_of(facts: &Facts, id: NodeId) -> String {
+    let label = facts.nodes.iter().find(|(_, node)| node.id == id).map(|(label, _)| label.to_string());
+    label.unwrap_or_else(|| id.short())
+}
+
+/// `nigh pools`.
+pub fn imports(facts: &Facts, doing: &Doing) -> Imports {
+    let pools = facts.pools.sources.iter().map(|(source, held)| {
+        let pool = held.pool();
+        let troubles = held.importers.iter().filter_map(|id| held.pages.get(id)).map(|pool| pool.trouble.clone());
+        PoolLine {
+            origin: text(&source.name),
+            from: source.from.clone(),
+            services: held.services.iter().map(text).collect(),
+            state: match (pool, held.is_last_known) {
+                (None, _) => PoolState::None,
+                (Some(_), true) => PoolState::Kept,
+                (Some(_), false) => PoolState::Fresh,
+            },
+            held_by: held.holder.map(|id| label_of(facts, id)),
+            importers: held.importers.iter().map(|id| label_of(facts, *id)).collect(),
+            addresses: pool.map(|pool| pool.addresses.clone()).unwrap_or_default(),
+            trouble: troubles.filter(|_| held.is_last_known).find(|why| !why.is_empty()).unwrap_or_default(),
+        }
+    });
+    let zone = |(name, serial, records): &(Name, u32, usize)| ZoneLine {
+        zone: text(name),
+        serial: *serial,
+        records: *records,
+    };
+    Imports { pools: pools.collect(), zones: doing.zones.iter().map(zone).collect() }
+}
+
+/// `nigh delegations`.
+pub fn delegations(facts: &Facts, doing: &Doing) -> Vec<DelegationLine> {
+    let duties = || facts.nodes.values().filter_map(|node| node.duties.as_ref());
+    let zones: BTreeSet<&Name> = duties().flat_map(|duties| duties.delegations.keys()).collect();
+    let line = |zone: &Name| {
+        let keepers = keepers(facts, zone).into_iter().map(|id| label_of(facts, id)).collect();
+        let troubles = duties().filter_map(|duties| duties.delegations.get(zone));
+        let line = DelegationLine {
+            zone: text(zone),
+            keepers,
+            trouble: troubles.cloned().find(|why| !why.is_empty()).unwrap_or_default(),
+            ..DelegationLine::default()
+        };
+        let Some((config, state)) = doing.delegations.iter().find(|(config, _)| config.zone == *zone) else {
+            return line;
+        };
+        let line = DelegationLine { dry_run: Some(config.dry_run), ..line };
+        if !state.is_acting {
+            return line;
+        }
+        DelegationLine {
+            acting: true,
+            listed: state.listed.clone(),
+            wanted: state.chosen.iter().map(ToString::to_string).collect(),
+            planned: state.planned.clone(),
+            done: state.done.clone(),
+            trouble: state.trouble.clone(),
+            ..line
+        }
+    };
+    zones.into_iter().map(line).collect()
 }

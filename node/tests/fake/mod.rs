@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use nigh::admin::dns_a_report::{DelegationLine, Imports, PoolLine, PoolState, ZoneLine};
 use nigh::admin::preview::{Preview, ServicePreview};
 use nigh::admin::report::{
     Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MemberLine,
@@ -161,6 +162,34 @@ impl Source for Fake {
             why: String::new(),
         };
         vec![row("fra-1", ServerState::Up, Some(1.26)), row("nyc-1", ServerState::Down, None)]
+    }
+
+    fn pools(&self) -> Imports {
+        let pool = PoolLine {
+            origin: "www.origin.example.com".into(),
+            from: vec!["203.0.113.1:53".parse().unwrap()],
+            services: vec!["www.lb.example.com".into()],
+            state: PoolState::Kept,
+            held_by: Some("fra".into()),
+            importers: vec!["fra".into(), "nyc".into()],
+            addresses: vec!["192.0.2.1".parse().unwrap()],
+            trouble: "203.0.113.1:53 does not reply".into(),
+        };
+        let zone = ZoneLine { zone: "origin.example.com".into(), serial: 7, records: 1 };
+        Imports { pools: vec![pool], zones: vec![zone] }
+    }
+
+    fn delegations(&self) -> Vec<DelegationLine> {
+        vec![DelegationLine {
+            zone: "lb.example.com".into(),
+            keepers: vec!["fra".into()],
+            acting: true,
+            dry_run: Some(true),
+            listed: Some(vec!["ns-nyc.lb.example.com".into()]),
+            wanted: vec!["fra".into()],
+            planned: "+ NS ns-fra.lb.example.com".into(),
+            ..DelegationLine::default()
+        }]
     }
 
     fn services(&self) -> Vec<ServiceLine> {
