@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +14,18 @@ use crate::Kind;
 
 /// Threads that count apart: as many as answer on a large machine.
 const SHARDS: usize = 16;
+
+/// The steps in which the times of answers are told: each twice the one before, from a name that is found at once to an
+/// answer that lost its core to another process.
+pub(crate) const BOUNDS: [Duration; 14] = {
+    let mut bounds = [Duration::from_nanos(128); 14];
+    let mut at = 1;
+    while at < bounds.len() {
+        bounds[at] = Duration::from_nanos(128 << at);
+        at += 1;
+    }
+    bounds
+};
 
 /// Numbers the threads as they come.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -51,6 +64,18 @@ struct Shard {
     rate_limited: AtomicU64,
     dropped: AtomicU64,
     connections_refused: AtomicU64,
+    /// Answers that were timed: within each of the bounds, longer, and all their nanoseconds.
+    took_within: [AtomicU64; BOUNDS.len()],
+    took_longer: AtomicU64,
+    took_nanos: AtomicU64,
+}
+
+/// How long the answers took that were timed.
+pub(crate) struct Took {
+    /// Longer than the bound before, not longer than this one.
+    pub(crate) within: [u64; BOUNDS.len()],
+    pub(crate) longer: u64,
+    pub(crate) sum: Duration,
 }
 
 /// The counters at one moment.
@@ -160,6 +185,18 @@ impl Counters {
         counts
     }
 
+    /// How long the answers took that were timed.
+    pub(crate) fn read_took(&self) -> Took {
+        let sum = |counter: &dyn Fn(&Shard) -> &AtomicU64| -> u64 {
+            self.shards.iter().map(|shard| counter(shard).load(Ordering::Relaxed)).sum()
+        };
+        Took {
+            within: std::array::from_fn(|at| sum(&|shard| &shard.took_within[at])),
+            longer: sum(&|shard| &shard.took_longer),
+            sum: Duration::from_nanos(sum(&|shard| &shard.took_nanos)),
+        }
+    }
+
     fn own(&self) -> &Shard {
         &self.shards[SHARD.get()]
     }
@@ -185,6 +222,14 @@ impl Counters {
         if truncated {
             add(&own.truncated);
         }
+    }
+
+    /// An answer was timed.
+    pub(crate) fn took(&self, time: Duration) {
+        let own = self.own();
+        let at = BOUNDS.partition_point(|bound| *bound < time);
+        add(own.took_within.get(at).unwrap_or(&own.took_longer));
+        own.took_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// A message was answered with an error of its own making.

@@ -220,8 +220,8 @@ fn as_dns_b<'s>(
     let pool = stand.pool;
     let claim = snapshot.best_claim(client.net());
     let near = claim.and_then(|claim| snapshot.claimant(claim.node)).map(|node| &node.label);
-    let cut = near
-        .and_then(|near| place.zone.cuts.get(near.as_str().as_bytes()))
+    let cut = claim
+        .and_then(|claim| snapshot.cut_of_claimant(place.zone, claim.node))
         // Under a wildcard it is the asked name that stands in the cut, where it falls under the same wildcard again.
         .filter(|cut| !cut.nameservers.is_empty() && path.fits_below(place.own, &cut.apex));
     let turn = match (claim, cut) {

@@ -2,8 +2,8 @@
 //!
 //! Nearly all questions are of three kinds: a service as DNS-B, a service as DNS-LB, and a name in another node's cut. For
 //! these the place, the course and the servers come from the same functions as on the long way ([`crate::answer()`]);
-//! only the writing is done here, by hand, because building records and encoding them costs five times as much as
-//! deciding. Whatever else is asked, or does not fit, goes the long way.
+//! only the writing is done here, by hand, because building records and encoding them costs more than all the rest
+//! of an answer. Whatever else is asked, or does not fit, goes the long way.
 //!
 //! ```text
 //!   question ─▶ place ─▶ content ─▶ course ─┬─ Refer ────▶ CNAME [addresses] | NS of the cut | their addresses
@@ -12,8 +12,7 @@
 //!                                   └──────────────────────▶ NS of the cut | their addresses
 //! ```
 //!
-//! **Invariant:** what is written here decodes to what the long way says (`tests/differential.rs`), and nothing is
-//! allocated.
+//! **Invariant:** what is written here decodes to what the long way says (`src/fast/tests.rs`), and nothing is allocated.
 
 use std::net::IpAddr;
 
@@ -21,16 +20,16 @@ use crate::Kind;
 use crate::decide::{Client, Course, Direct, Turn, course};
 use crate::edns::OptReply;
 use crate::query::{Asked, HEADER};
-use crate::records::{NAMESERVER_TTL, REFERRAL_TTL};
+use crate::records::REFERRAL_TTL;
 use crate::snapshot::{Place, Snapshot};
 use crate::steer::Family;
 use crate::wire_name::WireName;
 use crate::zone::Cut;
 
-const TYPE_A: u16 = 1;
-const TYPE_NS: u16 = 2;
+pub(crate) const TYPE_A: u16 = 1;
+pub(crate) const TYPE_NS: u16 = 2;
 const TYPE_CNAME: u16 = 5;
-const TYPE_AAAA: u16 = 28;
+pub(crate) const TYPE_AAAA: u16 = 28;
 const CLASS_IN: u16 = 1;
 
 /// A pointer to the question's name (RFC 1035 section 4.1.4).
@@ -61,7 +60,8 @@ pub(crate) fn write(
         (TYPE_AAAA, CLASS_IN) => Family::V6,
         _ => return None,
     };
-    let path = WireName::read(asked.name);
+    let mut path = WireName::EMPTY;
+    path.read(asked.name);
     let place = snapshot.place(&path)?;
     out.clear();
     out.resize(HEADER, 0);
@@ -80,6 +80,22 @@ pub(crate) fn write(
 
 /// Octets of an option with an IPv6 address of full length (RFC 7871 section 6).
 const LARGEST_SUBNET: usize = 4 + 4 + 16;
+
+/// Owner (as a pointer), type, class and TTL of a record.
+pub(crate) fn record_head(owner: u16, rtype: u16, ttl: u32) -> [u8; 10] {
+    let mut head = [0; 10];
+    head[..2].copy_from_slice(&pointer(owner));
+    head[2..4].copy_from_slice(&rtype.to_be_bytes());
+    head[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+    head[6..].copy_from_slice(&ttl.to_be_bytes());
+    head
+}
+
+/// A name that goes on elsewhere (RFC 1035 section 4.1.4). Whatever is pointed at stands within the first 1,000 octets:
+/// behind it come at most a few short records.
+pub(crate) fn pointer(to: u16) -> [u8; 2] {
+    (0xc000 | to).to_be_bytes()
+}
 
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
@@ -153,7 +169,7 @@ impl Writer<'_> {
 
     /// The CNAME into a cut. Returns where the cut's apex and where the whole target stand.
     fn alias(&mut self, before: &[u8], cut: &Cut, zone: u16) -> (u16, u16) {
-        self.head(Section::Answer, QUESTION, TYPE_CNAME, REFERRAL_TTL);
+        self.head(QUESTION, TYPE_CNAME, REFERRAL_TTL);
         let label = cut.label.as_str().as_bytes();
         self.u16((before.len() + 1 + label.len() + 2) as u16);
         let target = self.out.len() as u16;
@@ -161,7 +177,7 @@ impl Writer<'_> {
         let apex = self.out.len() as u16;
         self.out.push(label.len() as u8);
         self.out.extend_from_slice(label);
-        self.pointer(zone);
+        self.out.extend_from_slice(&pointer(zone));
         (apex, target)
     }
 
@@ -170,61 +186,40 @@ impl Writer<'_> {
         let before = self.counts[Section::Answer as usize];
         let pick = course.pick(family);
         let ttl = course.ttl(&pick);
-        pick.give(|address| self.address(Section::Answer, owner, ttl, address));
+        pick.give(|address| self.address(owner, ttl, address));
         if self.explains && pick.failed_open() { 0 } else { self.counts[Section::Answer as usize] - before }
     }
 
     /// The name servers of a cut, and their addresses.
     fn nameservers(&mut self, cut: &Cut, apex: u16) {
-        let mut names = [0; crate::MOST_CUT_NAMESERVERS];
-        for (server, at) in cut.servers.iter().zip(&mut names) {
-            self.head(Section::Authority, apex, TYPE_NS, NAMESERVER_TTL);
-            self.u16((server.label.len() + 2) as u16);
-            *at = self.out.len() as u16;
-            self.out.extend_from_slice(&server.label);
-            self.pointer(apex);
-        }
-        for (server, at) in cut.servers.iter().zip(names) {
-            for address in &server.addresses {
-                self.address(Section::Additional, at, NAMESERVER_TTL, *address);
-            }
-        }
+        let [authority, additional] = cut.written.write(apex, self.out);
+        self.counts[Section::Authority as usize] += authority;
+        self.counts[Section::Additional as usize] += additional;
     }
 
-    fn address(&mut self, section: Section, owner: u16, ttl: u32, address: IpAddr) {
+    fn address(&mut self, owner: u16, ttl: u32, address: IpAddr) {
         match address {
             IpAddr::V4(address) => {
-                self.head(section, owner, TYPE_A, ttl);
+                self.head(owner, TYPE_A, ttl);
                 self.u16(4);
                 self.out.extend_from_slice(&address.octets());
             }
             IpAddr::V6(address) => {
-                self.head(section, owner, TYPE_AAAA, ttl);
+                self.head(owner, TYPE_AAAA, ttl);
                 self.u16(16);
                 self.out.extend_from_slice(&address.octets());
             }
         }
     }
 
-    /// Owner, type, class and TTL of a record, which is counted.
-    fn head(&mut self, section: Section, owner: u16, rtype: u16, ttl: u32) {
-        self.counts[section as usize] += 1;
-        let mut head = [0; 10];
-        head[..2].copy_from_slice(&(0xc000 | owner).to_be_bytes());
-        head[2..4].copy_from_slice(&rtype.to_be_bytes());
-        head[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
-        head[6..].copy_from_slice(&ttl.to_be_bytes());
-        self.out.extend_from_slice(&head);
+    /// Owner, type, class and TTL of a record of the answer section, which is counted.
+    fn head(&mut self, owner: u16, rtype: u16, ttl: u32) {
+        self.counts[Section::Answer as usize] += 1;
+        self.out.extend_from_slice(&record_head(owner, rtype, ttl));
     }
 
     fn u16(&mut self, number: u16) {
         self.out.extend_from_slice(&number.to_be_bytes());
-    }
-
-    /// A name that goes on elsewhere. Whatever is pointed at stands within the first 1,000 octets: behind it come at most
-    /// a few short records.
-    fn pointer(&mut self, to: u16) {
-        self.u16(0xc000 | to);
     }
 }
 

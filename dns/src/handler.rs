@@ -16,7 +16,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use hickory_proto::op::ResponseCode;
 use tracing::debug;
 
@@ -149,6 +149,16 @@ impl Handler {
 
     /// Writes the reply to a packet, over what `out` holds. False: it deserves none.
     pub fn respond_into(&self, packet: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> bool {
+        self.respond_from(&self.snapshot(), packet, arrival, out)
+    }
+
+    /// What is answered from now: taken once for packets that came together.
+    pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// The same over one snapshot, from start to end.
+    pub(crate) fn respond_from(&self, snapshot: &Snapshot, packet: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> bool {
         out.clear();
         let Some(query) = Query::read(packet) else {
             self.counters.dropped();
@@ -160,13 +170,11 @@ impl Handler {
             out.extend(reply);
             return true;
         }
-        // Released at the end of this function: a packet is answered from one snapshot from start to end.
-        let snapshot = self.snapshot.load();
         let mut response = Response::to(&query);
         let shown = self.cookie(&query, arrival, &mut response);
         let shortest = response.opt.as_ref().map(OptReply::mark);
         if let (Some(asked), Some(opt)) = (query.opt(), &mut response.opt) {
-            add_what_is_asked_for(opt, asked, &snapshot, arrival);
+            add_what_is_asked_for(opt, asked, snapshot, arrival);
         }
         let limit = match arrival.transport {
             Transport::Udp => edns::udp_limit(query.opt()),
@@ -177,12 +185,12 @@ impl Handler {
             // was invalid and the RCODE NOERROR if it was valid", or if there was none.
             Some(Shown::Invalid) => Said::Cookie(ResponseCode::BADCOOKIE),
             Some(_) => Said::Cookie(ResponseCode::NoError),
-            None => self.say(&snapshot, &query, arrival, response.opt.as_ref(), limit, out).unwrap_or_else(|refusal| {
+            None => self.say(snapshot, &query, arrival, response.opt.as_ref(), limit, out).unwrap_or_else(|refusal| {
                 debug!(source = %arrival.source, ?refusal, "a query that there is no answer to");
                 Said::Refusal(refusal)
             }),
         };
-        match self.weigh(&snapshot, &said, arrival, shown) {
+        match self.weigh(snapshot, &said, arrival, shown) {
             Verdict::Pass => {}
             Verdict::Slip => {
                 self.counters.limited(true);

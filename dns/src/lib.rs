@@ -35,6 +35,7 @@ mod fit;
 mod handler;
 mod house;
 mod label;
+mod metrics;
 mod network;
 mod notify;
 mod policy;
@@ -54,6 +55,7 @@ mod udp;
 mod whoami;
 mod wire_name;
 mod world;
+mod written_servers;
 mod zone;
 
 pub use answer::answer;

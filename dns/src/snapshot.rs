@@ -15,7 +15,7 @@ use crate::records::MOST_ADDRESSES;
 use crate::static_names::{WHOAMI, misfit};
 use crate::steer::{Pool, Seen};
 use crate::wire_name::WireName;
-use crate::zone::{Content, Cut, NameMap, ZoneData, node};
+use crate::zone::{Content, Cut, Mine, NameMap, ZoneData, node, role};
 use crate::{Best, ClaimTable, Label, Node, Problem, Row, RrSet, Service, World, Zone};
 
 /// One state of the world, immutable and numbered.
@@ -140,20 +140,17 @@ impl Snapshot {
             self.zones.get(name.suffix(depth)).map(|zone| (depth, zone))
         })?;
         let own = name.labels() - depth;
-        let cut = own.checked_sub(1).and_then(|first| zone.cuts.get(name.label(first)));
+        let cut = own.checked_sub(1).and_then(|first| zone.cut(name.label(first)));
         Some(Place { zone, cut, own: own - usize::from(cut.is_some()) })
     }
 
     /// As what the node answers for a cut; nothing: it is the parent, and delegates.
     pub(crate) fn role(&self, who: &Label, cut: &Cut) -> Option<CutRole> {
-        if *who == cut.label {
-            return Some(CutRole::Own);
+        if *who == self.me {
+            return cut.mine;
         }
-        let lists_it = self.node(who.as_str()).is_some_and(|node| node.serves.contains(&cut.label));
-        if lists_it || (*who == self.me && self.lingering.contains(&cut.label)) {
-            return Some(CutRole::Backup);
-        }
-        cut.nameservers.is_empty().then_some(CutRole::Orphan)
+        let serves = self.node(who.as_str()).map_or(&[][..], |node| &node.serves);
+        role(who, serves, &[], cut)
     }
 
     /// A member by name.
@@ -222,7 +219,17 @@ impl Snapshot {
 
     /// The node that has this number in the table of claims.
     pub(crate) fn claimant(&self, number: u16) -> Option<&Node> {
-        self.nodes.get(self.claimants.get(usize::from(number))?.node? as usize)
+        self.nodes.get(self.claimant_place(number)?)
+    }
+
+    /// Its place among the nodes.
+    fn claimant_place(&self, number: u16) -> Option<usize> {
+        Some(self.claimants.get(usize::from(number))?.node? as usize)
+    }
+
+    /// The cut in a zone of the node that has this number in the table of claims.
+    pub(crate) fn cut_of_claimant<'s>(&self, zone: &'s ZoneData, number: u16) -> Option<&'s Cut> {
+        zone.cut_of(self.claimant_place(number)?)
     }
 
     pub(crate) fn claims(&self) -> &ClaimTable {
@@ -322,6 +329,9 @@ impl Snapshot {
         labels.extend(self.nodes.iter().flat_map(|node| node.serves.iter().cloned()));
         labels.extend(self.lingering.iter().cloned());
         labels.insert(self.me.clone());
+        let me = node(&self.nodes, self.me.as_str());
+        let serves = me.map_or(&[][..], |node| &node.serves);
+        let mine = Mine { me: &self.me, serves, lingering: &self.lingering };
         for name in zone_names {
             let below: Vec<WireName> = zone_names
                 .iter()
@@ -329,7 +339,7 @@ impl Snapshot {
                 .cloned()
                 .collect();
             if let Some(zone) = self.zones.get_mut(name.all()) {
-                zone.add_cuts(&labels, &self.nodes, &below, self.zone_serial, problems);
+                zone.add_cuts(&labels, &self.nodes, &below, &mine, self.zone_serial, problems);
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct WireName {
 impl WireName {
     /// The key of a name. Labels beyond what a legal name can hold are left off.
     pub(crate) fn new(name: &Name) -> Self {
-        let mut wire = Self { bytes: [0; LONGEST], starts: [0; MOST_LABELS + 1], labels: 0 };
+        let mut wire = Self::EMPTY;
         let mut at = 0;
         for label in name.iter() {
             let end = at + 1 + label.len();
@@ -44,9 +44,12 @@ impl WireName {
         wire
     }
 
-    /// The key of a name in a packet.
-    pub(crate) fn read(asked: AskedName<'_>) -> Self {
-        let mut wire = Self { bytes: [0; LONGEST], starts: [0; MOST_LABELS + 1], labels: 0 };
+    /// No name yet, for [`WireName::read`].
+    pub(crate) const EMPTY: Self = Self { bytes: [0; LONGEST], starts: [0; MOST_LABELS + 1], labels: 0 };
+
+    /// Becomes the key of a name in a packet; it must be empty.
+    pub(crate) fn read(&mut self, asked: AskedName<'_>) {
+        let wire = self;
         let octets = asked.octets();
         // All but the root. A name that was read is at most 255 octets long, and each label at least two.
         let end = octets.len().saturating_sub(1).min(LONGEST);
@@ -59,7 +62,6 @@ impl WireName {
             wire.labels += 1;
             wire.starts[wire.labels] = at as u8;
         }
-        wire
     }
 
     /// Number of labels.

@@ -14,13 +14,14 @@
 //! its name; the catalogue is the operators' word, a node name is not.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::{Name, Record};
 
 use crate::records::{self, MOST_CUT_NAMESERVERS, MOST_NAMESERVERS, NAMESERVER_TTL};
+use crate::snapshot::CutRole;
 use crate::static_names::{Delegation, Holding, WHOAMI};
 use crate::wire_name::WireName;
+use crate::written_servers::WrittenServers;
 use crate::{Label, Node, Problem, Zone};
 
 /// Something by the wire form of a name. The hash is quick and has no key: the names in it are the operators' choice, and
@@ -43,8 +44,12 @@ pub(crate) struct ZoneData {
     pub(crate) holdings: Vec<Holding>,
     /// The child zones that are not the mesh's, by the labels in front of the apex.
     pub(crate) delegations: NameMap<Delegation>,
-    /// The cuts by label.
-    pub(crate) cuts: NameMap<Cut>,
+    /// The cuts, in the order of their labels.
+    cuts: Vec<Cut>,
+    /// The place of each by label.
+    by_label: NameMap<usize>,
+    /// The place of each member's, in the order of the nodes.
+    by_node: Vec<Option<u32>>,
 }
 
 /// What stands at a name; nothing at all: there are names below (an empty non-terminal).
@@ -67,34 +72,30 @@ pub(crate) struct Cut {
     /// The servers that are there now; empty when none is, and then the parent answers for them.
     pub(crate) nameservers: Vec<Record>,
     pub(crate) glue: Vec<Record>,
-    /// The same servers and addresses as they are written by hand.
-    pub(crate) servers: Vec<CutServer>,
+    /// Both as octets.
+    pub(crate) written: WrittenServers,
+    /// As what the node that answers serves it; nothing: it delegates.
+    pub(crate) mine: Option<CutRole>,
 }
 
-/// A server of a cut.
-pub(crate) struct CutServer {
-    /// The first label of its name, with its length.
-    pub(crate) label: Box<[u8]>,
-    pub(crate) addresses: Vec<IpAddr>,
+/// The node that answers.
+pub(crate) struct Mine<'m> {
+    pub(crate) me: &'m Label,
+    /// The cuts that it says it serves.
+    pub(crate) serves: &'m [Label],
+    /// The cuts that it left, and still answers for.
+    pub(crate) lingering: &'m [Label],
 }
 
-impl CutServer {
-    /// The servers that the records name, in their order.
-    fn all(nameservers: &[Record], glue: &[Record]) -> Vec<Self> {
-        let named = nameservers.iter().filter_map(|record| match &record.data {
-            RData::NS(name) => Some(&name.0),
-            _ => None,
-        });
-        let one = |name: &Name| Self {
-            label: WireName::new(name).slice(0, 1).into(),
-            addresses: glue
-                .iter()
-                .filter(|record| record.name == *name)
-                .filter_map(|record| record.data.ip_addr())
-                .collect(),
-        };
-        named.map(one).collect()
+/// As what a node answers for a cut; nothing: it is the parent, and delegates.
+pub(crate) fn role(who: &Label, serves: &[Label], lingering: &[Label], cut: &Cut) -> Option<CutRole> {
+    if *who == cut.label {
+        return Some(CutRole::Own);
     }
+    if serves.contains(&cut.label) || lingering.contains(&cut.label) {
+        return Some(CutRole::Backup);
+    }
+    cut.nameservers.is_empty().then_some(CutRole::Orphan)
 }
 
 /// Finds the nodes by name; the list is sorted.
@@ -117,8 +118,20 @@ impl ZoneData {
             wild: NameMap::default(),
             holdings: Vec::new(),
             delegations: NameMap::default(),
-            cuts: NameMap::default(),
+            cuts: Vec::new(),
+            by_label: NameMap::default(),
+            by_node: Vec::new(),
         }
+    }
+
+    /// The cut with this label.
+    pub(crate) fn cut(&self, label: &[u8]) -> Option<&Cut> {
+        self.by_label.get(label).and_then(|at| self.cuts.get(*at))
+    }
+
+    /// The cut of the member at this place among the nodes.
+    pub(crate) fn cut_of(&self, node: usize) -> Option<&Cut> {
+        self.cuts.get((*self.by_node.get(node)?)? as usize)
     }
 
     /// Puts a service at its place, with the empty names between it and the apex.
@@ -154,6 +167,7 @@ impl ZoneData {
         labels: &BTreeSet<Label>,
         nodes: &[Node],
         zones_below: &[WireName],
+        mine: &Mine<'_>,
         serial: u32,
         problems: &mut Vec<Problem>,
     ) {
@@ -170,11 +184,15 @@ impl ZoneData {
             let (nameservers, glue) = nameserver_records(&apex, &servers);
             let owner = node(nodes, label.as_str());
             let primary = primary(&apex, &servers.first().copied().or(owner).into_iter().collect::<Vec<_>>());
-            let servers = CutServer::all(&nameservers, &glue);
+            let written = WrittenServers::new(&nameservers, &glue);
             let soa = records::soa(&apex, &self.apex, primary, serial);
-            let cut = Cut { soa, label: label.clone(), apex, nameservers, glue, servers };
-            self.cuts.insert(key.label(0).into(), cut);
+            let mut cut = Cut { soa, label: label.clone(), apex, nameservers, glue, written, mine: None };
+            cut.mine = role(mine.me, mine.serves, mine.lingering, &cut);
+            self.by_label.insert(key.label(0).into(), self.cuts.len());
+            self.cuts.push(cut);
         }
+        let place = |node: &Node| u32::try_from(*self.by_label.get(node.label.as_str().as_bytes())?).ok();
+        self.by_node = nodes.iter().map(place).collect();
     }
 }
 

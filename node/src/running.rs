@@ -136,6 +136,10 @@ impl Source for Running {
         }
     }
 
+    fn metrics(&self) -> String {
+        self.counters.prometheus()
+    }
+
     fn peers(&self) -> Vec<Peer> {
         let latest = self.latest.load();
         let me = self.mesh.id();

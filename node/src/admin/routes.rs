@@ -1,4 +1,5 @@
-//! What is asked where. Every answer is JSON, refusals and unknown paths included; `explain` is text on request.
+//! What is asked where. Every answer is JSON, refusals and unknown paths included, but for `/metrics`; `explain`
+//! is text on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,11 +60,17 @@ pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Ro
         .route("/v1/catalogue", get(catalogue::<S>).post(submit::<S>))
         .route("/v1/preview", post(preview::<S>))
         .route("/v1/drain", post(drain::<S>))
+        .route("/metrics", get(metrics::<S>))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .layer(middleware::from_fn_with_state(request_timeout, in_time))
         .with_state(source)
+}
+
+/// For Prometheus, which asks at this path unless it is told another.
+async fn metrics<S: Source>(State(node): State<Arc<S>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], node.metrics())
 }
 
 async fn explain<S: Source>(
@@ -142,7 +149,7 @@ async fn unknown_path(request: Request) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         error: format!("nothing at {}", request.uri().path()),
-        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, latency, services, explain, catalogue, preview and drain".into(),
+        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, latency, services, pools, delegations, explain, catalogue, preview and drain, and /metrics".into(),
     }
 }
 

@@ -22,6 +22,8 @@ pub trait Source: Send + Sync + 'static {
     fn mesh_id(&self) -> NodeId;
     /// The node at a glance.
     fn status(&self) -> Status;
+    /// What it counted, as Prometheus reads it.
+    fn metrics(&self) -> String;
     /// All members, this node included, by name.
     fn peers(&self) -> Vec<Peer>;
     /// All nodes that an operator admitted or revoked, by name.

@@ -56,6 +56,10 @@ impl Source for Fake {
         identity::public(&self.operator)
     }
 
+    fn metrics(&self) -> String {
+        "nigh_dns_queries_total 7\n".into()
+    }
+
     fn status(&self) -> Status {
         Status {
             node: NodeStatus {
