@@ -4,6 +4,7 @@
 //! A test or scenario that cannot run says so and counts as passed, for a developer's laptop need not have all this.
 //! With `CI=true` in the environment it counts as failed, for there nobody reads what was skipped.
 
+use crate::bed::dns_a;
 use crate::lab::{Run, netns, process};
 use crate::{report, sys};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,12 @@ pub enum Need {
     Named,
     /// BIND 9's `dnssec-signzone`, and `dnssec-keygen` beside it.
     Signer,
+    /// Knot DNS's `knotd`.
+    Knotd,
+    /// PowerDNS's `pdns_server`, with its SQLite backend.
+    PdnsServer,
+    /// `nsupdate` of BIND 9.
+    Nsupdate,
     /// `unbound`.
     Unbound,
     /// PowerDNS Recursor.
@@ -64,6 +71,9 @@ impl Need {
             Self::Tun => "TUN devices",
             Self::Named => "bind9",
             Self::Signer => "bind9-utils",
+            Self::Knotd => "knot",
+            Self::PdnsServer => "pdns-server",
+            Self::Nsupdate => "nsupdate",
             Self::Unbound => "unbound",
             Self::Pdns => "pdns-recursor",
             Self::Kresd => "knot-resolver",
@@ -87,6 +97,12 @@ impl Need {
             Self::Tun => in_a_namespace(|| sys::open_tun("probe").map(drop)).map(|()| "can be opened".to_owned()),
             Self::Named => packaged("named", "-v"),
             Self::Signer => packaged("dnssec-signzone", "-V"),
+            Self::Knotd => packaged("knotd", "-V"),
+            Self::PdnsServer if !Path::new(dns_a::SCHEMA).exists() => {
+                Err("no pdns-backend-sqlite3: run chaos-tests/install-packages".to_owned())
+            }
+            Self::PdnsServer => packaged("pdns_server", "--version"),
+            Self::Nsupdate => packaged("nsupdate", "-V"),
             Self::Unbound => packaged("unbound", "-V"),
             Self::Pdns => packaged("pdns_recursor", "--version"),
             Self::Kresd => packaged("kresd", "-V"),

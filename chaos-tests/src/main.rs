@@ -42,6 +42,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Pools follow DNS-A on BIND, Knot DNS and PowerDNS, and its delegations follow the nodes (about a minute).
+    Origins(Run),
     /// dnsviz, Zonemaster, dnspython, dig, kdig and delv judge a delegated mesh zone (two minutes; --fast: half of one).
     Judges {
         #[command(flatten)]
@@ -172,6 +174,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
     }
     match cli.command {
         Some(Command::Referral(run)) => play(&scenario::referral::SCENARIO, run, Pick::default(), false),
+        Some(Command::Origins(run)) => play(&scenario::origins::SCENARIO, run, Pick::default(), false),
         Some(Command::Resolvers { run, only, case, fast, json }) => {
             let pick = Pick { only, cases: case, fast, hold: false };
             scenario::resolvers::check(&pick)?;
@@ -302,6 +305,9 @@ fn doctor(given: Option<PathBuf>) -> Result<ExitCode> {
         Need::Tun,
         Need::Named,
         Need::Signer,
+        Need::Knotd,
+        Need::PdnsServer,
+        Need::Nsupdate,
         Need::Unbound,
         Need::Pdns,
         Need::Kresd,

@@ -76,13 +76,13 @@ fn the_example_catalogue_parses() {
     let zone_file = |path: &str| Ok(read(&format!("deploy/{path}")));
     let catalogue = Catalogue::parse_with(&text, zone_file)
         .unwrap_or_else(|e| panic!("{}", e.in_file("deploy/services.example.toml")));
-    assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 2, 5));
+    assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 3, 5));
     assert!(catalogue.records.len() > 5);
 }
 
 #[test]
 fn the_example_configuration_has_every_key() {
-    has_every_key("deploy/nigh.example.toml", 9, |text| Config::parse(text).unwrap_err());
+    has_every_key("deploy/nigh.example.toml", 12, |text| Config::parse(text).unwrap_err());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! IPv4 address, and more of both families if it is given them.
 
 pub mod bind;
+pub mod dns_a;
 pub mod http;
 pub mod kresd;
 pub mod named;

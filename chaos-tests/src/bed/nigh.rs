@@ -2,7 +2,7 @@
 //!
 //! Reading is through `--json`: what an operator's own scripts would see is what a scenario asserts on.
 
-use super::nigh_json::{ClaimRow, Peer, Row, Service, Status};
+use super::nigh_json::{ClaimRow, Delegation, Imports, Peer, Row, Service, Status};
 use super::{Bed, write};
 use crate::lab::Daemon;
 use crate::lab::process::{self, Said};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub bootstrap: Vec<Ipv4Addr>,
     /// Its claims.
     pub claims: Vec<Claim>,
+    /// Further sections of its configuration, as text.
+    pub extra: String,
     /// How it looks for its resolvers, if it does.
     pub finds: Option<Finds>,
 }
@@ -259,6 +261,16 @@ impl Node {
         self.read(&["services"])
     }
 
+    /// `nigh pools --json`.
+    pub fn imports(&self) -> Result<Imports> {
+        self.read(&["pools"])
+    }
+
+    /// `nigh delegations --json`.
+    pub fn delegations(&self) -> Result<Vec<Delegation>> {
+        self.read(&["delegations"])
+    }
+
     /// `nigh explain NAME --from ADDRESS`, for people.
     pub fn explain(&self, name: &str, from: Ipv4Addr) -> Result<String> {
         let mut command = Command::new(&self.program);
@@ -305,7 +317,7 @@ fn mesh_id(said: &str) -> Option<String> {
 }
 
 fn text(settings: &Settings, mesh: &str, directory: &Path, socket: &Path) -> String {
-    let Settings { name, pop, address, also, answer_for, bootstrap, claims, finds } = settings;
+    let Settings { name, pop, address, also, answer_for, bootstrap, claims, finds, extra } = settings;
     let own = || std::iter::once(IpAddr::from(*address)).chain(*also);
     let listen: Vec<String> = own().map(|address| format!("\"{}\"", SocketAddr::new(address, 53))).collect();
     let sources: Vec<String> = own().map(|address| format!("\"{address}\"")).collect();
@@ -350,6 +362,7 @@ level = "info"
     for Claim { prefix, preference } in claims {
         text.push_str(&format!("\n[[claim]]\nprefix = \"{prefix}\"\npreference = {preference}\n"));
     }
+    text.push_str(extra);
     text
 }
 

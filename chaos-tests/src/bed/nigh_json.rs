@@ -151,6 +151,46 @@ pub struct Row {
     pub rtt_ms: Option<f64>,
 }
 
+/// `nigh pools --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Imports {
+    /// Origins.
+    pub pools: Vec<Pool>,
+    /// Zones held by this node.
+    pub zones: Vec<HeldZone>,
+}
+
+/// One origin.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub origin: String,
+    /// fresh, kept or none.
+    pub state: String,
+    /// Why it is not fresh.
+    pub trouble: String,
+}
+
+/// One zone.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HeldZone {
+    /// Its name.
+    pub zone: String,
+}
+
+/// A row of `nigh delegations --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Delegation {
+    /// The mesh zone.
+    pub zone: String,
+    /// Who keeps it.
+    pub keepers: Vec<String>,
+    /// Whether this node does.
+    pub acting: bool,
+    /// Why it does not work.
+    pub trouble: String,
+}
+
 /// A row of `nigh services --json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Service {

@@ -6,6 +6,7 @@
 pub mod delays;
 pub mod discover;
 pub mod judges;
+pub mod origins;
 pub mod referral;
 pub mod resolvers;
 
@@ -70,7 +71,8 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 4] = [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO, discover::SCENARIO];
+pub const ALL: [Scenario; 5] =
+    [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO, discover::SCENARIO, origins::SCENARIO];
 
 /// How a run ended, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -259,6 +259,7 @@ impl World {
                     answer_for: None,
                     bootstrap: self.geography.pops.iter().map(|pop| pop.address).collect(),
                     claims: vec![Claim { prefix: "10.0.0.0/8".to_owned(), preference: 1 }],
+                    extra: String::new(),
                     finds: None,
                 };
                 self.stranger = Some(self.operator.start_stranger(&self.bed, settings)?);
@@ -544,6 +545,7 @@ fn settings(geography: &Geography, pop: &Pop) -> Settings {
             .map(|first| first.address)
             .collect(),
         claims,
+        extra: String::new(),
         finds: None,
     }
 }

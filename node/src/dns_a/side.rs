@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::delegation::Candidate;
 use super::importer::{Importer, Results};
 use super::notify::Ear;
+use super::pool::Pools;
 use super::upkeep::{Scene, State, Upkeep};
 use super::zones::{Keeper, OriginZone, needed};
 use super::{importing, key_file, rank};
@@ -58,6 +59,9 @@ pub struct Side {
     /// Rises with every state of an upkeep.
     moved: watch::Receiver<u64>,
     duties_at: Option<Instant>,
+    /// What the last turn looked at, and which sources were this node's then: most turns are about something else.
+    looked: Option<(Arc<Pools>, Results)>,
+    mine: BTreeSet<Source>,
     _followers: tokio::task::JoinSet<()>,
 }
 
@@ -100,7 +104,18 @@ impl Side {
         followers.spawn(async move { move_on.closed().await });
         let found = importer.found();
         let ear = Arc::new(Ear::new(&zones));
-        Ok(Self { importer, found, keeper, ear, upkeeps, moved, duties_at: None, _followers: followers })
+        Ok(Self {
+            importer,
+            found,
+            keeper,
+            ear,
+            upkeeps,
+            moved,
+            duties_at: None,
+            looked: None,
+            mine: BTreeSet::new(),
+            _followers: followers,
+        })
     }
 
     /// Who hears NOTIFYs.
@@ -126,25 +141,33 @@ impl Side {
         let found = self.found.borrow_and_update().clone();
         self.moved.borrow_and_update();
         let Some(own) = facts.nodes.get(&facts.me).filter(|own| own.id == me) else { return Pages::default() };
-        let mine = facts.pools.of(me);
-        self.keeper.want(self.zones(facts, &mine));
-        self.importer.want(mine);
         for upkeep in &self.upkeeps {
             upkeep.set(scene(facts, me, &upkeep.config.zone, obstacle));
         }
         let mut pages = Pages::default();
-        // A node that joins has yet to learn which services there are: its pages of the last run stay until then.
-        if !facts.listed.catalogue.zones.is_empty() {
-            pages.pools = importing::pages(&facts.pools, me, &own.pools, &found);
+        let is_same =
+            |(pools, results): &(Arc<Pools>, Results)| Arc::ptr_eq(pools, &facts.pools) && Arc::ptr_eq(results, &found);
+        if !self.looked.as_ref().is_some_and(is_same) {
+            self.mine = facts.pools.of(me);
+            self.importer.want(self.mine.clone());
+            // A node that joins has yet to learn which services there are: its pages of the last run stay until then.
+            if !facts.listed.catalogue.zones.is_empty() {
+                pages.pools = importing::pages(&facts.pools, me, &own.pools, &found);
+                self.looked = Some((facts.pools.clone(), found));
+            }
         }
+        self.keeper.want(self.zones(facts));
         self.tell_duties(own, &mut pages);
         pages
     }
 
     /// The zones to hold, with the number of NOTIFYs that all nodes have heard.
-    fn zones(&self, facts: &Facts, mine: &BTreeSet<Source>) -> BTreeMap<Name, u32> {
+    fn zones(&self, facts: &Facts) -> BTreeMap<Name, u32> {
         let counts = self.ear.counts();
-        let names: BTreeSet<&Name> = mine.iter().map(|source| &source.name).collect();
+        if counts.is_empty() {
+            return BTreeMap::new();
+        }
+        let names: BTreeSet<&Name> = self.mine.iter().map(|source| &source.name).collect();
         let heard = |zone: &Name| {
             let counts = facts.nodes.values().filter_map(|node| node.duties.as_ref()?.zones.get(zone));
             counts.fold(0, |sum: u32, count| sum.wrapping_add(*count))

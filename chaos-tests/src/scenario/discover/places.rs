@@ -101,6 +101,7 @@ pub fn settings(pop: &Pop, file: &Path) -> Settings {
         answer_for: None,
         bootstrap: POPS.iter().take(1).filter(|first| first.node != pop.node).map(Pop::address).collect(),
         claims: Vec::new(),
+        extra: String::new(),
         finds: Some(Finds {
             file: file.to_owned(),
             every: EVERY,

@@ -143,6 +143,7 @@ pub fn settings(pop: &Pop) -> Settings {
         bootstrap: POPS.iter().take(1).filter(|first| first.node != pop.node).map(|first| first.address).collect(),
         claims,
         finds: None,
+        extra: String::new(),
     }
 }
 

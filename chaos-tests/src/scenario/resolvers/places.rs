@@ -228,6 +228,7 @@ pub fn settings(pop: &Pop) -> Settings {
             .map(|(prefix, preference)| Claim { prefix: (*prefix).to_owned(), preference: *preference })
             .collect(),
         finds: None,
+        extra: String::new(),
     }
 }
 
