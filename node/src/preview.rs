@@ -66,8 +66,11 @@ fn unmeasured(before: &Catalogue, after: &Catalogue, services: &BTreeSet<Name>) 
     for host in services {
         let Some(service) = after.services.get(host) else { continue };
         let held = before.services.get(host);
-        let question =
-            |service: &crate::catalogue::Service| (service.policy.probe.kind.clone(), service.policy.probe.port);
+        let question = |service: &crate::catalogue::Service| {
+            let probe = &service.policy.probe;
+            let asked = |spec: &crate::measure::ProbeSpec| (spec.kind.clone(), spec.port);
+            (asked(&probe.health), probe.latency.as_ref().map(asked))
+        };
         let same_question = held.is_some_and(|held| question(held) == question(service));
         for (id, server) in &service.servers {
             let same_place =

@@ -131,7 +131,7 @@ fn services(catalogue: &Catalogue) -> Vec<dns::Service> {
             spread: service.policy.spread,
             https: service.policy.https.clone(),
             svcb: service.policy.svcb.clone(),
-            policy: dns::Policy { pace: pace(&service.policy.probe), ..(*service.policy.steering).clone() },
+            policy: dns::Policy { pace: pace(&service.policy.probe.health), ..(*service.policy.steering).clone() },
             servers: service
                 .servers
                 .iter()

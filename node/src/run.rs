@@ -43,7 +43,7 @@ use crate::{
     dns_a::side::{Doing, Side},
     facts::{Facts, Reader},
     identity,
-    measure::{self, Measurements, Prober, Settings, Sources, Target},
+    measure::{self, Means, Measurements, NodeKey, Prober, Settings, Sources, Target, Wanted},
     membership::{self, State},
     pressure::Pressure,
     projection::{self, claims::Claimed},
@@ -99,7 +99,7 @@ struct Node {
     mesh: Mesh,
     view: watch::Receiver<Arc<MeshView>>,
     measured: watch::Receiver<Arc<Measurements>>,
-    targets: watch::Sender<Arc<Vec<Target>>>,
+    wanted: watch::Sender<Wanted>,
     _prober: Prober,
     /// What can be asked of the mesh through resolvers; what was found so.
     sight: watch::Sender<Arc<Sight>>,
@@ -180,8 +180,8 @@ impl Node {
             handler = handler.with_rate_limit(per_second, secret()?);
         }
         let bound = Some((handler, udp, tcp));
-        let (targets, wanted) = watch::channel(Arc::default());
-        let prober = measure::spawn(Settings { seed, sources: sources(&config), epoch }, wanted);
+        let (wanted, aims) = watch::channel(Wanted::default());
+        let prober = measure::spawn(Settings { seed, means: means(&config), epoch }, aims);
         let mut reader = Reader::new(name.clone(), config.mesh.id);
         let mut view = mesh.view();
         let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
@@ -209,6 +209,8 @@ impl Node {
             latest: ArcSwap::from_pointee(Latest { facts, serial: 0, warnings: Vec::new(), dns_a: Doing::default() }),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
+            probes: prober.reporter(),
+            measured: prober.measurements(),
         });
         let admin = CancellationToken::new();
         let admin_task = tokio::spawn(serve_admin(admin_server, running.clone(), admin.clone()));
@@ -230,7 +232,7 @@ impl Node {
             running,
             view,
             measured: prober.measurements(),
-            targets,
+            wanted,
             _prober: prober,
             dns_a,
             reader,
@@ -303,7 +305,7 @@ impl Node {
         self.tell_findings(now, &view);
         let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
         self.publisher.claims(draining || joining || measured.isolated).await?;
-        self.aim(&facts.listed.catalogue);
+        self.aim(&facts);
         let waiting = self.import(&facts, view.cut_off).await?;
         let volunteering = !draining && Instant::now() >= self.next_volunteer;
         if volunteering {
@@ -357,6 +359,7 @@ impl Node {
             warnings
                 .push("all probes fail at once, so it is this node that is cut off: its claims are withdrawn".into());
         }
+        warnings.extend(admin::probes::certificates(measured, unix().as_secs()));
         for warning in warnings.iter().filter(|warning| !self.running.latest.load().warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }
@@ -405,15 +408,20 @@ impl Node {
         Ok(pages.again)
     }
 
-    /// Tells the prober what to measure, if that changed.
-    fn aim(&self, catalogue: &Catalogue) {
-        let wanted = targets(catalogue);
-        self.targets.send_if_modified(|targets| {
-            let changed = **targets != wanted;
-            if changed {
-                *targets = Arc::new(wanted);
+    /// Tells the prober what to measure, and with whom it shares that, if either changed.
+    fn aim(&self, facts: &Facts) {
+        let targets = targets(&facts.listed.catalogue);
+        let others = facts.nodes.values().filter(|node| node.standing.takes_referrals() && node.id != self.mesh.id());
+        let others: BTreeSet<NodeKey> = others.map(|node| *node.id.as_bytes()).collect();
+        self.wanted.send_if_modified(|wanted| {
+            let (aimed, shared) = (*wanted.targets != targets, *wanted.others != others);
+            if aimed {
+                wanted.targets = Arc::new(targets);
             }
-            changed
+            if shared {
+                wanted.others = Arc::new(others);
+            }
+            aimed || shared
         });
     }
 
@@ -589,7 +597,7 @@ pub(crate) fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn sources(config: &Config) -> Sources {
+fn means(config: &Config) -> Means {
     let mut sources = Sources::default();
     for address in &config.measure.source {
         match address {
@@ -597,7 +605,7 @@ fn sources(config: &Config) -> Sources {
             std::net::IpAddr::V6(v6) => sources.v6 = Some(*v6),
         }
     }
-    sources
+    Means { sources, authorities: config.measure.authorities.clone(), commands: config.measure.commands.clone() }
 }
 
 fn targets(catalogue: &Catalogue) -> Vec<Target> {

@@ -26,15 +26,15 @@ use crate::{
         preview::Preview,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
-            MemberLine, MeshStatus, NodeStatus, OverrideLine, Peer, ProbeLine, ServerLine, ServerState, ServiceLine,
-            SnapshotStatus, Status, Verdict,
+            MeasureStatus, MemberLine, MeshStatus, NodeStatus, OverrideLine, Peer, ProbeLine, ProbedLine, ServerLine,
+            ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
         },
     },
     catalogue::{self, Records, name::text, record::Record},
     discovery::{Findings, shown},
     dns_a::side::{self, Doing},
     facts::{Facts, NodeFacts},
-    measure::ProbeKind,
+    measure::{Measurements, Reporter},
     membership::{self, State},
     run::unix,
 };
@@ -77,6 +77,10 @@ pub struct Running {
     pub draining: AtomicBool,
     /// Asks the main loop to leave.
     pub drain: Notify,
+    /// Asks the prober what it is doing.
+    pub probes: Reporter,
+    /// What it found.
+    pub measured: watch::Receiver<Arc<Measurements>>,
 }
 
 impl Running {
@@ -132,6 +136,7 @@ impl Source for Running {
                 view.certificates.get(&view.me),
                 self.now(),
             ),
+            measuring: MeasureStatus::of(&self.measured.borrow()),
             warnings: latest.warnings.clone(),
         }
     }
@@ -245,8 +250,18 @@ impl Source for Running {
         let now = self.now();
         let mut lines: Vec<LatencyLine> =
             latest.facts.nodes.iter().flat_map(|(label, node)| latency(&latest.facts, label, node, now)).collect();
+        let measured = self.measured.borrow().clone();
+        let me = latest.facts.me.to_string();
+        for line in lines.iter_mut().filter(|line| line.node == me) {
+            line.flapping = measured.row(&line.service, &line.server).is_some_and(|row| row.flapping);
+        }
         lines.sort_by(|a, b| (&a.service, &a.server, &a.node).cmp(&(&b.service, &b.server, &b.node)));
         lines
+    }
+
+    async fn probes(&self) -> Vec<ProbedLine> {
+        let now = unix().as_secs();
+        self.probes.probes().await.iter().map(|report| ProbedLine::new(report, now)).collect()
     }
 
     fn services(&self) -> Vec<ServiceLine> {
@@ -400,19 +415,13 @@ fn latency<'a>(
             loss: f64::from(row.loss_permille) / 1000.0,
             age_s: (now.saturating_sub(node.confirmed).as_secs_f64() * 10.0).round() / 10.0,
             why: row.why.clone(),
+            flapping: false,
         })
     })
 }
 
 fn service_line(name: &Name, service: &catalogue::Service) -> ServiceLine {
     let policy = &service.policy;
-    let probe = &policy.probe;
-    let (kind, path, host, expect) = match &probe.kind {
-        ProbeKind::Tcp => ("tcp", None, None, None),
-        ProbeKind::Http { path, host, expect } => {
-            ("http", Some(path.clone()), Some(host.clone()), Some([expect.0, expect.1]))
-        }
-    };
     ServiceLine {
         name: text(name),
         mode: policy.mode.as_str().into(),
@@ -426,17 +435,7 @@ fn service_line(name: &Name, service: &catalogue::Service) -> ServiceLine {
         sticky: policy.steering.sticky.as_str().into(),
         ttl_min: policy.steering.ttl_min,
         overrides: policy.steering.overrides.iter().map(override_line).collect(),
-        probe: ProbeLine {
-            kind: kind.into(),
-            port: probe.port,
-            path,
-            host,
-            expect,
-            interval_ms: millis(probe.interval),
-            timeout_ms: millis(probe.timeout),
-            rise: u16::try_from(probe.rise).unwrap_or(u16::MAX),
-            fall: u16::try_from(probe.fall).unwrap_or(u16::MAX),
-        },
+        probe: ProbeLine::from(&policy.probe),
         servers: service.servers.iter().map(|(id, server)| server_line(id, server)).collect(),
     }
 }

@@ -94,19 +94,28 @@ async fn every_report_has_the_keys_that_scripts_read() {
     assert_eq!(get("claims").await[0], claim);
     let row = json!({
         "node": "fra", "service": "www.lb.example.com", "server": "nyc-1", "address": "192.0.2.1", "state": "down",
-        "rtt_ms": null, "loss": 0.25, "age_s": 1.5, "why": "",
+        "rtt_ms": null, "loss": 0.25, "age_s": 1.5, "why": "", "flapping": false,
     });
     assert_eq!(get("latency").await[1], row);
     let service = json!({
         "name": "www.lb.example.com", "mode": "refer", "ttl": 20, "answers": 1, "spread_ms": 0.0, "choose": "best",
         "objective": "latency", "min_up": 1, "all_down": "last-good", "sticky": "client", "overrides": [],
-        "probe": { "kind": "tcp", "port": 443, "interval_ms": 2000.0, "timeout_ms": 1000.0, "rise": 2, "fall": 3 },
+        "probe": {
+            "kind": "tcp", "port": 443, "interval_ms": 2000.0, "timeout_ms": 1000.0, "retries": 0, "rise": 2, "fall": 3,
+            "budget": 50,
+        },
         "servers": [
             { "id": "fra-1", "address": "192.0.2.1", "weight": 1, "tier": 0, "state": "up", "canary_percent": 0.0, "cost": 0.0 },
             { "id": "nyc-1", "address": "192.0.2.1", "weight": 10, "tier": 0, "state": "up", "canary_percent": 2.5, "cost": 0.0 },
         ],
     });
     assert_eq!(get("services").await, json!([service]));
+    let probe = json!({
+        "service": "www.lb.example.com", "server": "fra-1", "address": "192.0.2.1", "role": "both", "kind": "https",
+        "port": 443, "verify": true, "interval_ms": 20000.0, "pace": "thin", "next_ms": 1500.0, "last": "answered",
+        "last_ms": 12.34, "last_age_ms": 250.0, "state": "up", "streak": 40, "needed": 3, "certificate_days": 9,
+    });
+    assert_eq!(get("probes").await[0], probe);
 }
 
 #[tokio::test]

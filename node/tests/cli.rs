@@ -257,6 +257,7 @@ fn without_a_node_every_command_says_what_to_do() {
         "equivocations",
         "claims",
         "latency",
+        "probes",
         "services",
         "pools",
         "delegations",
@@ -294,6 +295,7 @@ dns        192.0.2.7:53
 answered   12 queries, 5 cut answers, 7 referrals
 catalogue  1 zone, 1 service, 2 servers, 3 record sets
 snapshot   42
+measuring  2 servers, 1 up, 1 down, 1 of them flapping, isolated
 warning    no claim for 203.0.113.0/24
 "
     );
@@ -343,6 +345,11 @@ lb.example.com: kept by fra, dry run here
   last change   -
 ";
     assert_eq!(table("delegations").await, delegations);
+    let probes = "\
+SERVICE             SERVER  PROBE                FOR   EVERY  PACE  NEXT   STATE                        IN A ROW  AGE    ms  CERTIFICATE  LAST
+www.lb.example.com  fra-1   https 192.0.2.1:443  both    20s  thin  1.5s   up                            40 good  200ms  12.3  9d!          answered
+";
+    assert_eq!(table("probes").await, probes);
     let services = "\
 SERVICE             MODE   TTL  ANSWERS  SPREAD ms  PROBE             SERVER  ADDRESS    WEIGHT  TIER  STATE
 www.lb.example.com  refer   20        1        0.0  tcp:443 every 2s  fra-1   192.0.2.1       1     0  up

@@ -15,6 +15,7 @@ mod client;
 pub mod dns_a_report;
 mod listener;
 pub mod preview;
+pub mod probes;
 pub mod report;
 mod routes;
 mod server;

@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use super::probes::{MeasureStatus, ProbeLine, ProbedLine};
+
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -28,6 +30,9 @@ pub struct Status {
     /// The resolvers that it is a client of.
     #[serde(default)]
     pub resolvers: Vec<ResolverLine>,
+    /// What it found by its own probes.
+    #[serde(default)]
+    pub measuring: MeasureStatus,
     /// What someone should look at; empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -359,6 +364,9 @@ pub struct LatencyLine {
     pub age_s: f64,
     /// A few words, such as "connect: refused".
     pub why: String,
+    /// It answers, and is held down because it went down too often; known of this node's own rows only.
+    #[serde(default)]
+    pub flapping: bool,
 }
 
 /// What a node found a server to be.
@@ -422,32 +430,6 @@ pub struct ServiceLine {
     pub probe: ProbeLine,
     /// Its servers, by id.
     pub servers: Vec<ServerLine>,
-}
-
-/// How a service's servers are measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProbeLine {
-    /// "tcp" or "http".
-    pub kind: String,
-    /// The port probed.
-    pub port: u16,
-    /// The path asked for; HTTP only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The Host field; HTTP only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// The first and last status that count as up; HTTP only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expect: Option<[u16; 2]>,
-    /// Between two probes of one server.
-    pub interval_ms: f64,
-    /// Until a probe has failed.
-    pub timeout_ms: f64,
-    /// Good probes in a row until a server is up.
-    pub rise: u16,
-    /// Bad probes in a row until a server is down.
-    pub fall: u16,
 }
 
 /// What holds for some clients, or as some nodes see it.

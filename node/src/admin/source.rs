@@ -13,10 +13,10 @@ use crate::catalogue::{name, record::Record};
 
 use super::dns_a_report::{DelegationLine, Imports};
 use super::preview::Preview;
-use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
+use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status};
 
 /// The node as the admin server sees it. Every answer is a copy of one moment's state; nothing here waits but
-/// [`Source::submit`].
+/// [`Source::submit`] and [`Source::probes`].
 pub trait Source: Send + Sync + 'static {
     /// The operator's key: only records that it signed are taken.
     fn mesh_id(&self) -> NodeId;
@@ -34,6 +34,8 @@ pub trait Source: Send + Sync + 'static {
     fn claims(&self) -> Vec<ClaimLine>;
     /// All rows: who measured what.
     fn latency(&self) -> Vec<LatencyLine>;
+    /// This node's own probes, by service and server.
+    fn probes(&self) -> impl Future<Output = Vec<ProbedLine>> + Send;
     /// All services, by name.
     fn services(&self) -> Vec<ServiceLine>;
     /// What was imported from DNS-A, by origin.

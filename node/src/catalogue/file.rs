@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 
-pub(super) use self::probe::{http_host, http_path, status_range};
+pub(super) use self::probe::{
+    body_text, dns_name, grpc_service, http_host, http_path, plain_file, status_range, words_of,
+};
 use super::{
     Catalogue, MAX_NAMESERVERS, MAX_SERVERS, MAX_SERVICES, MAX_ZONES, Milli, Mode, Origin, Policy, Server, Service,
     SvcParams, Zone, name, static_records, svc_params,
@@ -74,7 +76,7 @@ fn nameservers(section: &Section<'_>) -> Vec<Label> {
 }
 
 fn services(root: &Section<'_>, zones: &BTreeMap<Name, Zone>) -> BTreeMap<Name, Service> {
-    let own = ["name", "probe", "https", "svcb", "server", "origin", "origin_from", "origin_within"];
+    let own = ["name", "probe", "latency", "https", "svcb", "server", "origin", "origin_from", "origin_within"];
     let keys: Vec<&str> = own.into_iter().chain(policy::KEYS).collect();
     let sections = root.sections("service", &keys);
     at_most(root.get("service"), sections.len(), MAX_SERVICES);

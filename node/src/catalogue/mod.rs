@@ -44,7 +44,7 @@ pub use nigh_dns::{
 };
 
 use crate::config::{ConfigErrors, Label};
-use crate::measure::target::ProbeSpec;
+use crate::measure::target::Probing;
 
 pub use origin::Origin;
 pub use plan::{Change, plan, set_state, sign};
@@ -146,7 +146,7 @@ pub struct Policy {
     /// Servers within this of the best share by weight.
     pub spread: Duration,
     /// How the servers are measured.
-    pub probe: ProbeSpec,
+    pub probe: Probing,
     /// What an HTTPS record says beside the addresses (RFC 9460), in order of the keys; nothing: there is none.
     pub https: Option<SvcParams>,
     /// The same of an SVCB record.

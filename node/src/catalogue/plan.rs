@@ -1,5 +1,7 @@
 //! From what the mesh has to what the operator's file says: the changes, shown before they are signed.
 
+mod probe;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -13,7 +15,6 @@ use super::record::{Identity, Record, Value};
 use super::{
     AllDown, Catalogue, Cost, Duty, Objective, Override, Pin, Records, Server, Service, Steering, name, svc_params,
 };
-use crate::measure::target::ProbeKind;
 
 /// One record that must change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,30 +190,17 @@ fn fields(value: &Value) -> Fields {
         }
         Value::Service(policy) => {
             let time = |duration| humantime::format_duration(duration).to_string();
-            let probe = &policy.probe;
             let mut fields = Fields::from([
                 ("mode", policy.mode.as_str().to_owned()),
                 ("ttl", policy.ttl.to_string()),
                 ("answers", policy.answers.to_string()),
                 ("spread", time(policy.spread)),
-                ("interval", time(probe.interval)),
-                ("timeout", time(probe.timeout)),
-                ("rise", probe.rise.to_string()),
-                ("fall", probe.fall.to_string()),
             ]);
             fields.extend(steering(&policy.steering));
+            fields.extend(probe::fields(&policy.probe));
             fields.extend(policy.https.as_ref().map(|params| ("https", svc_params::text(params))));
             fields.extend(policy.svcb.as_ref().map(|params| ("svcb", svc_params::text(params))));
             fields.extend(policy.origin.iter().flat_map(super::Origin::fields));
-            match &probe.kind {
-                ProbeKind::Tcp => fields.insert("probe", format!("tcp port {}", probe.port)),
-                ProbeKind::Http { path, host, expect: (first, last) } => {
-                    fields.insert("host", host.clone());
-                    fields.insert("path", path.clone());
-                    fields.insert("expect", format!("{first}-{last}"));
-                    fields.insert("probe", format!("http port {}", probe.port))
-                }
-            };
             fields
         }
         Value::Server(server) => {

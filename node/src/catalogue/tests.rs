@@ -19,7 +19,7 @@ use super::{
     Catalogue, Mode, Origin, Policy, Records, RrSet, Server, Service, SvcParams, TABLE, Zone, name, plan, sign, wire,
 };
 use crate::identity;
-use crate::measure::target::{ProbeKind, ProbeSpec};
+use crate::measure::target::{DnsSpec, GrpcSpec, HttpSpec, ProbeKind, ProbeSpec, Probing, TlsSpec, WebSpec};
 
 /// A Tuesday.
 const NOW: u64 = 1_790_000_000_000;
@@ -258,53 +258,67 @@ fn only_the_operators_timely_records_are_admitted() {
     assert!(matches!(admit(&many, mesh, NOW), Err(NotAdmitted::TooMany(1001))));
 }
 
-fn any_policy() -> impl Strategy<Value = Policy> {
-    let kind = prop_oneof![
+fn any_kind() -> impl Strategy<Value = (ProbeKind, u16)> {
+    let tls = prop::option::of((any::<bool>(), prop::option::of("[a-z]{1,9}")));
+    let tls = tls.prop_map(|tls| tls.map(|(verify, ca)| TlsSpec { verify, ca: ca.filter(|_| verify) }));
+    let web = ("[a-z]{1,9}", tls, any::<bool>(), any::<bool>());
+    let web = web.prop_map(|(host, tls, http2, reuse)| WebSpec { host, tls, http2, reuse });
+    let http = (web.clone(), "/[a-z]{0,9}", 100u16..300, prop::option::of("[a-z]{1,9}"));
+    let http = http.prop_map(|(web, path, first, body)| HttpSpec { web, path, expect: (first, 399), body });
+    let grpc = (web, "[a-z]{0,9}").prop_map(|(web, service)| GrpcSpec { web: WebSpec { http2: true, ..web }, service });
+    let dns = ("[a-z]{1,9}", 1u16..300, 0u16..11).prop_map(|(name, rtype, rcode)| DnsSpec { name, rtype, rcode });
+    let words = prop::collection::vec("[a-z]{1,9}", 1..4);
+    let with_port = prop_oneof![
         Just(ProbeKind::Tcp),
-        ("/[a-z]{0,9}", "[a-z]{1,9}", 100u16..300).prop_map(|(path, host, first)| ProbeKind::Http {
-            path,
-            host,
-            expect: (first, 399)
-        }),
+        http.prop_map(ProbeKind::Http),
+        grpc.prop_map(ProbeKind::Grpc),
+        dns.prop_map(ProbeKind::Dns),
+        words.clone().prop_map(ProbeKind::Command),
     ];
-    let times = (0u64..=1_000_000, 100_000u64..=3_600_000_000, 5000u64..=30_000_000);
+    prop_oneof![(with_port, 1u16..), Just((ProbeKind::Icmp, 0)), words.prop_map(|words| (ProbeKind::Command(words), 0)),]
+}
+
+fn any_probing() -> impl Strategy<Value = Probing> {
+    let times = (100_000u64..=3_600_000_000, 5000u64..=30_000_000);
+    let spec = (any_kind(), times, 0u32..=5, 1u32..=30, 1u32..=30).prop_map(
+        |((kind, port), (interval, timeout), retries, rise, fall)| ProbeSpec {
+            kind,
+            port,
+            interval: Duration::from_micros(interval),
+            timeout: Duration::from_micros(timeout),
+            retries,
+            rise,
+            fall,
+        },
+    );
+    let spec = spec.boxed();
+    let latency = prop::option::of(spec.clone());
+    (spec, latency, 1u32..=100_000).prop_map(|(health, latency, budget)| Probing { health, latency, budget })
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
     let params = || prop::option::of((prop::option::of("[a-z][0-9]"), prop::option::of(1u16..)));
     let params = (params(), params()).prop_map(|(https, svcb)| (https.map(svc), svcb.map(svc)));
     let origin = prop::option::of(("[a-z]{1,9}\\.origin\\.example", prop::collection::vec(any_server(), 0..=4)));
+    let origin = origin.prop_map(|origin| {
+        origin.map(|(name, servers)| Origin {
+            name: name::host(&name).unwrap(),
+            from: servers.iter().map(|server| (server.address, 53 + server.weight % 2).into()).collect(),
+            within: servers.iter().map(|server| server.address.into()).collect(),
+        })
+    });
     let more = (params, policy::any_steering(), origin);
-    (any::<bool>(), 1u32..=3600, 1u8..=8, kind, 1u16.., times, (1u32..=30, 1u32..=30), more).prop_map(
-        |(
-            answer,
+    (any::<bool>(), 1u32..=3600, 1u8..=8, any_probing(), 0u64..=1_000_000, more).prop_map(
+        |(answer, ttl, answers, probe, spread, ((https, svcb), steering, origin))| Policy {
+            mode: if answer { Mode::Answer } else { Mode::Refer },
             ttl,
             answers,
-            kind,
-            port,
-            (spread, interval, timeout),
-            (rise, fall),
-            ((https, svcb), steering, origin),
-        )| {
-            Policy {
-                mode: if answer { Mode::Answer } else { Mode::Refer },
-                ttl,
-                answers,
-                spread: Duration::from_micros(spread),
-                probe: ProbeSpec {
-                    kind,
-                    port,
-                    interval: Duration::from_micros(interval),
-                    timeout: Duration::from_micros(timeout),
-                    rise,
-                    fall,
-                },
-                https,
-                svcb,
-                steering: Box::new(steering),
-                origin: origin.map(|(name, servers)| Origin {
-                    name: name::host(&name).unwrap(),
-                    from: servers.iter().map(|server| (server.address, 53 + server.weight % 2).into()).collect(),
-                    within: servers.iter().map(|server| server.address.into()).collect(),
-                }),
-            }
+            spread: Duration::from_micros(spread),
+            probe,
+            https,
+            svcb,
+            steering: Box::new(steering),
+            origin,
         },
     )
 }

@@ -1,6 +1,7 @@
 //! The values of records as bytes. Fields are numbered by their order (packed CBOR): add at the end with
 //! `#[serde(default)]`, never move or remove.
 
+mod probe;
 mod steering;
 
 use std::net::IpAddr;
@@ -15,10 +16,10 @@ use self::steering::{SteeringBytes, TermsBytes};
 use super::record::{Identity, Value};
 use super::{
     MAX_ANSWERS, MAX_NAMESERVERS, MAX_RRSET_BYTES, MAX_RRSET_RECORDS, MAX_SPREAD, MAX_STATIC_TTL, MAX_TTL, Mode,
-    Origin, Policy, RrSet, Server, Zone, file, origin, svc_params,
+    Origin, Policy, RrSet, Server, Zone, origin, svc_params,
 };
 use crate::config::value::contactable;
-use crate::measure::target::{ProbeKind, ProbeSpec};
+use probe::ProbeBytes;
 
 #[derive(Serialize, Deserialize)]
 struct ZoneBytes {
@@ -42,21 +43,6 @@ struct PolicyBytes {
     steering: Option<SteeringBytes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<origin::Wire>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ProbeBytes {
-    /// 0 TCP, 1 HTTP.
-    kind: u8,
-    port: u16,
-    interval_us: u64,
-    timeout_us: u64,
-    rise: u32,
-    fall: u32,
-    /// HTTP only, as are the next two.
-    path: String,
-    host: String,
-    expect: (u16, u16),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,7 +74,7 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
             ttl: policy.ttl,
             answers: policy.answers,
             spread_us: micros(policy.spread),
-            probe: probe_bytes(&policy.probe),
+            probe: probe::encode(&policy.probe),
             https: policy.https.as_ref().map(|params| svc_params::encode(params).into()),
             svcb: policy.svcb.as_ref().map(|params| svc_params::encode(params).into()),
             steering: steering::encode(&policy.steering),
@@ -187,54 +173,12 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
         ttl: read.ttl,
         answers: read.answers,
         spread,
-        probe: probe(read.probe)?,
+        probe: probe::decode(read.probe)?,
         https,
         svcb,
         steering,
         origin,
     })
-}
-
-fn probe_bytes(probe: &ProbeSpec) -> ProbeBytes {
-    let (kind, path, host, expect) = match &probe.kind {
-        ProbeKind::Tcp => (0, String::new(), String::new(), (0, 0)),
-        ProbeKind::Http { path, host, expect } => (1, path.clone(), host.clone(), *expect),
-    };
-    ProbeBytes {
-        kind,
-        port: probe.port,
-        interval_us: micros(probe.interval),
-        timeout_us: micros(probe.timeout),
-        rise: probe.rise,
-        fall: probe.fall,
-        path,
-        host,
-        expect,
-    }
-}
-
-fn probe(read: ProbeBytes) -> Result<ProbeSpec, String> {
-    let kind = match read.kind {
-        0 => ProbeKind::Tcp,
-        1 => ProbeKind::Http {
-            path: file::http_path(&read.path)?,
-            host: file::http_host(&read.host)?,
-            expect: file::status_range(read.expect.0, read.expect.1)?,
-        },
-        other => return Err(format!("probe kind {other}")),
-    };
-    let spec = ProbeSpec {
-        kind,
-        port: read.port,
-        interval: Duration::from_micros(read.interval_us),
-        timeout: Duration::from_micros(read.timeout_us),
-        rise: read.rise,
-        fall: read.fall,
-    };
-    if spec.port == 0 || spec != spec.clamped() {
-        return Err("a probe beyond bounds".into());
-    }
-    Ok(spec)
 }
 
 /// The file is read in whole microseconds, so nothing is lost here.

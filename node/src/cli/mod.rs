@@ -14,6 +14,7 @@ mod init;
 mod manual;
 mod output;
 mod preview;
+mod probes;
 mod read;
 mod revoke;
 mod server;
@@ -73,6 +74,8 @@ enum Command {
     Claims(Read),
     /// What each node measured of each server
     Latency(Read),
+    /// What this node probes: how often and why, what came of it, what comes next
+    Probes(Read),
     /// The services and their servers
     Services(Read),
     /// The servers that were imported from DNS-A, by origin
@@ -198,6 +201,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Equivocations(read) => block_on(Threads::One, read::equivocations(read.socket.client(), read.json))??,
         Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client(), read.json))??,
         Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client(), read.json))??,
+        Command::Probes(read) => block_on(Threads::One, read::probes(read.socket.client(), read.json))??,
         Command::Services(read) => block_on(Threads::One, read::services(read.socket.client(), read.json))??,
         Command::Pools(read) => block_on(Threads::One, dns_a::pools(read.socket.client(), read.json))??,
         Command::Delegations(read) => block_on(Threads::One, dns_a::delegations(read.socket.client(), read.json))??,

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use super::{output, table};
-use crate::admin::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ServiceLine, Status};
+use super::{output, probes, table};
+use crate::admin::report::{
+    ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status,
+};
 use crate::admin::{Client, ExplainQuery};
 
 /// Fetches `what`: as JSON it passes through as it came, fields of later versions included.
@@ -41,6 +43,10 @@ pub(super) async fn claims(client: Client, json: bool) -> anyhow::Result<()> {
 
 pub(super) async fn latency(client: Client, json: bool) -> anyhow::Result<()> {
     show::<Vec<LatencyLine>>(client, json, "latency", |lines| table::latency(lines)).await
+}
+
+pub(super) async fn probes(client: Client, json: bool) -> anyhow::Result<()> {
+    show::<Vec<ProbedLine>>(client, json, "probes", |lines| probes::table(lines)).await
 }
 
 pub(super) async fn services(client: Client, json: bool) -> anyhow::Result<()> {

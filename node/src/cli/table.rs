@@ -5,11 +5,13 @@ use std::fmt::Display;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::admin::report::{
-    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbeLine, ResolverLine, ServiceLine, Status,
+    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ResolverLine, ServiceLine, Status,
 };
 use crate::membership::{days, moment};
 
-const NOTHING: &str = "-";
+use super::probes;
+
+pub(super) const NOTHING: &str = "-";
 
 /// How a column is set.
 #[derive(Clone, Copy)]
@@ -45,7 +47,7 @@ pub(super) fn list<T: Display>(items: &[T]) -> String {
     or_nothing(items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 
-fn millis(value: Option<f64>) -> String {
+pub(super) fn millis(value: Option<f64>) -> String {
     value.map_or_else(|| NOTHING.to_owned(), |ms| format!("{ms:.1}"))
 }
 
@@ -94,6 +96,7 @@ pub(super) fn status(status: &Status) -> String {
             count(catalogue.records, "record set")
         ),
         format!("snapshot   {}", status.snapshot.serial),
+        format!("measuring  {}", probes::status(&status.measuring)),
     ];
     lines.extend(status.resolvers.iter().flat_map(resolver));
     lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
@@ -274,7 +277,7 @@ pub(super) fn latency(rows: &[LatencyLine]) -> String {
                 row.service.clone(),
                 row.server.clone(),
                 row.address.map_or_else(|| NOTHING.to_owned(), |address| address.to_string()),
-                row.state.as_str().to_owned(),
+                if row.flapping { "flapping".to_owned() } else { row.state.as_str().to_owned() },
                 millis(row.rtt_ms),
                 format!("{:.0}", row.loss * 100.0),
                 // A float that is no number of seconds becomes 0.
@@ -307,7 +310,7 @@ pub(super) fn services(services: &[ServiceLine]) -> String {
             service.ttl.to_string(),
             service.answers.to_string(),
             format!("{:.1}", service.spread_ms),
-            probe(&service.probe),
+            probes::words(&service.probe),
         ];
         let servers = service.servers.iter();
         let mut servers: Vec<[String; 5]> = servers
@@ -331,10 +334,4 @@ pub(super) fn services(services: &[ServiceLine]) -> String {
         })
     });
     table(&columns, rows)
-}
-
-fn probe(probe: &ProbeLine) -> String {
-    let every = humantime::format_duration(std::time::Duration::from_micros((probe.interval_ms * 1000.0) as u64));
-    let path = probe.path.as_deref().unwrap_or_default();
-    format!("{}:{}{path} every {every}", probe.kind, probe.port)
 }

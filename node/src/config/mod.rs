@@ -166,6 +166,10 @@ impl Default for ResolversConfig {
 pub struct MeasureConfig {
     /// Source addresses of probes, at most one per family; where there is none the routing table chooses.
     pub source: Vec<IpAddr>,
+    /// The directory with files of certificate authorities, which probes name.
+    pub authorities: Option<PathBuf>,
+    /// The directory with the programs that probes may run; without one they run none.
+    pub commands: Option<PathBuf>,
 }
 
 impl MeasureConfig {

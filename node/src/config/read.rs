@@ -33,7 +33,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit", "capacity"]));
     let claims = claims(&root);
     let resolvers = resolvers(&root);
-    let measure = measure(&root.section("measure", &["source"]));
+    let measure = measure(&root.section("measure", &["source", "authorities", "commands"]));
     let admin = admin(&root.section("admin", &["socket"]));
     let log = log(&root.section("log", &["format", "level"]));
     let drain = drain(&root.section("drain", &["answer_for"]));
@@ -184,7 +184,9 @@ fn measure(section: &Section<'_>) -> Option<MeasureConfig> {
     let source = section.list("source");
     let read = all(&source, |item| item.text(value::advertised_ip));
     check::one_per_family(&source, read.as_deref());
-    Some(MeasureConfig { source: read? })
+    let directory = |key| optional(section.get(key), None, |item| item.text(value::absolute_path).map(Some));
+    let (authorities, commands) = (directory("authorities"), directory("commands"));
+    Some(MeasureConfig { source: read?, authorities: authorities?, commands: commands? })
 }
 
 fn admin(section: &Section<'_>) -> Option<AdminConfig> {

@@ -1,72 +1,95 @@
 //! Measuring the servers from here: how far each is, and whether it answers.
 //!
 //! ```text
-//!               targets (watch)                         Measurements (watch)
+//!               Wanted (watch)                          Measurements (watch)
 //! catalogue ─────────────> Prober: one task ─────────────────────> pages, DNS snapshot, `nigh latency`
 //!                            │  ▲
-//!                     orders │  │ outcomes            core:   board (schedule, filter, isolation), deadband
-//!                            ▼  │                     shells: tcp, http, and this file's task
+//!                     orders │  │ attempts            core:   board (schedule, pace, filter, isolation, damping), deadband
+//!                            ▼  │                     shells: tcp, web, icmp, dns, command, attempt, and this file's task
 //!                       one task per probe in flight
 //! ```
 //!
-//! The core takes the time as an argument and does no I/O; everything that knows a socket or a clock is in `tcp`,
-//! `http` and here. Times are since the process's epoch, given at [`spawn`].
+//! The core takes the time as an argument and does no I/O; everything that knows a socket or a clock is in the shells.
+//! Times are since the process's epoch, given at [`spawn`].
 //!
 //! **Invariants:** at most [`schedule::MAX_IN_FLIGHT`] probes are out; a probe that panics is a probe not made, and
 //! nothing else; rows are given out at once when a state changes, otherwise every [`GIVE_OUT`] at most.
 
+pub mod attempt;
 pub mod board;
+pub mod command;
+pub mod damping;
 pub mod deadband;
+pub mod dns;
 pub mod filter;
-pub mod http;
+pub mod icmp;
 pub mod isolation;
 pub mod outcome;
+pub mod pace;
 pub mod schedule;
 pub mod target;
 pub mod tcp;
+pub mod web;
 
-use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::board::{Measurements, Row};
+pub use self::attempt::Means;
+pub use self::board::{Measurements, ProbeReport, Row};
 pub use self::deadband::Deadband;
 pub use self::filter::{Reading, State};
-pub use self::target::{ProbeKind, ProbeSpec, Target};
+pub use self::pace::NodeKey;
+pub use self::target::{ProbeKind, ProbeSpec, Probing, Target};
 pub use self::tcp::Sources;
 
-use self::board::{Board, Change};
-use self::outcome::Outcome;
+use self::attempt::Tools;
+use self::board::{Board, Change, Surroundings};
+use self::outcome::{Attempt, Outcome};
+use self::pace::Nodes;
 use self::schedule::{ProbeId, ProbeOrder};
 
 /// Least time between two sets of rows that differ in figures only. Nobody acts on figures faster than the deadband's
 /// second; a tenth of that keeps 500 results a second from becoming 500 wake-ups of everyone downstream.
 pub const GIVE_OUT: Duration = Duration::from_millis(100);
 
+/// Reports asked for at a time: there is one operator, and a dashboard or two.
+const REPORTS: usize = 8;
+
 /// What a prober needs to know of its node.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The node's own number, its public key for instance: spreads the phases of nodes.
-    pub seed: [u8; 32],
-    /// Addresses to probe from.
-    pub sources: Sources,
+    /// The node's own public key: spreads the phases of nodes, and names it among them.
+    pub seed: NodeKey,
+    /// With what it probes.
+    pub means: Means,
     /// Time zero of the process.
     pub epoch: Instant,
+}
+
+/// What is to be measured, and what bears on how often.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// The servers.
+    pub targets: Arc<Vec<Target>>,
+    /// The other nodes that are alive: all share the servers' budgets.
+    pub others: Arc<BTreeSet<NodeKey>>,
+    /// Services that nobody asks for here.
+    pub idle: Arc<BTreeSet<String>>,
 }
 
 /// The running task; it ends when this is dropped, or when the sender of its targets is.
 #[derive(Debug)]
 pub struct Prober {
     measurements: watch::Receiver<Arc<Measurements>>,
+    reporter: Reporter,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -75,14 +98,38 @@ impl Prober {
     pub fn measurements(&self) -> watch::Receiver<Arc<Measurements>> {
         self.measurements.clone()
     }
+
+    /// For those who want to see each probe.
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
+    }
 }
 
-/// Starts to measure whatever `targets` holds. Must be called within a tokio runtime.
-pub fn spawn(settings: Settings, targets: watch::Receiver<Arc<Vec<Target>>>) -> Prober {
+/// Asks the running task what it is doing.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    asking: mpsc::Sender<oneshot::Sender<Vec<ProbeReport>>>,
+}
+
+impl Reporter {
+    /// Every probe of every target; nothing once the task has ended.
+    pub async fn probes(&self) -> Vec<ProbeReport> {
+        let (answer, answered) = oneshot::channel();
+        if self.asking.send(answer).await.is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
+    }
+}
+
+/// Starts to measure what is wanted. Must be called within a tokio runtime.
+pub fn spawn(settings: Settings, wanted: watch::Receiver<Wanted>) -> Prober {
     let (sender, measurements) = watch::channel(Arc::default());
+    let (asking, asked) = mpsc::channel(REPORTS);
     // Jitter needs to differ between nodes, not between runs, and is no secret.
     let board = Board::new(settings.seed, ChaCha8Rng::from_seed(settings.seed));
     let task = Task {
+        tools: Arc::new(Tools::new(settings.means.clone())),
         settings,
         board,
         probes: JoinSet::new(),
@@ -90,50 +137,57 @@ pub fn spawn(settings: Settings, targets: watch::Receiver<Arc<Vec<Target>>>) -> 
         given: None,
         pending: Change::None,
         obstacle: String::new(),
+        wanted: Wanted::default(),
     };
-    Prober { measurements, _task: AbortOnDropHandle::new(tokio::spawn(task.run(targets))) }
+    let task = AbortOnDropHandle::new(tokio::spawn(task.run(wanted, asked)));
+    Prober { measurements, reporter: Reporter { asking }, _task: task }
 }
 
 struct Task {
     settings: Settings,
+    tools: Arc<Tools>,
     board: Board<ChaCha8Rng>,
-    probes: JoinSet<(ProbeId, Outcome)>,
+    probes: JoinSet<(ProbeId, Attempt)>,
     sender: watch::Sender<Arc<Measurements>>,
     given: Option<Duration>,
     pending: Change,
     /// The last reason of our own for which a probe was not made: a thousand probes have it at once, one line tells.
     obstacle: String,
+    wanted: Wanted,
 }
 
 impl Task {
-    async fn run(mut self, mut targets: watch::Receiver<Arc<Vec<Target>>>) {
+    async fn run(
+        mut self,
+        mut wanted: watch::Receiver<Wanted>,
+        mut asked: mpsc::Receiver<oneshot::Sender<Vec<ProbeReport>>>,
+    ) {
         let epoch = self.settings.epoch;
-        targets.mark_changed();
+        wanted.mark_changed();
         loop {
             while let Some(order) = self.board.poll(self.now()) {
-                self.probes.spawn(make(order, self.settings.sources));
+                self.probes.spawn(make(order, self.tools.clone()));
             }
             let due = self.board.poll_timeout();
             let give = self.give_at();
             tokio::select! {
                 biased;
-                changed = targets.changed() => {
+                changed = wanted.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let wanted = targets.borrow_and_update().clone();
-                    self.board.set_targets(self.now(), &wanted);
-                    let left_out = self.board.measurements(self.now()).left_out;
-                    if left_out > 0 {
-                        tracing::warn!(left_out, most = board::MAX_TARGETS, "too many servers: some are not measured by this node");
-                    }
-                    self.pending = Change::State;
+                    let new = wanted.borrow_and_update().clone();
+                    self.aim(new);
                 }
                 Some(done) = self.probes.join_next() => {
                     self.take(done);
                     while let Some(done) = self.probes.try_join_next() {
                         self.take(done);
                     }
+                }
+                Some(answer) = asked.recv() => {
+                    // Nobody waits any more: then nobody is told.
+                    let _ = answer.send(self.board.report(self.now()));
                 }
                 () = until(epoch, due) => {}
                 () = until(epoch, give) => {}
@@ -142,6 +196,28 @@ impl Task {
                 self.give_out();
             }
         }
+    }
+
+    fn aim(&mut self, new: Wanted) {
+        let now = self.now();
+        if !Arc::ptr_eq(&new.others, &self.wanted.others) || !Arc::ptr_eq(&new.idle, &self.wanted.idle) {
+            let nodes = Nodes::new(self.settings.seed, (*new.others).clone());
+            self.board.set_surroundings(now, Surroundings { nodes, idle: (*new.idle).clone() });
+        }
+        if !Arc::ptr_eq(&new.targets, &self.wanted.targets) {
+            self.board.set_targets(now, &new.targets);
+            self.tools.keep_only(|probe| self.board.wants(probe));
+            let left_out = self.board.measurements(now).left_out;
+            if left_out > 0 {
+                tracing::warn!(
+                    left_out,
+                    most = board::MAX_TARGETS,
+                    "too many servers: some are not measured by this node"
+                );
+            }
+            self.pending = Change::State;
+        }
+        self.wanted = new;
     }
 
     fn now(&self) -> Duration {
@@ -153,16 +229,16 @@ impl Task {
         (self.pending > Change::None).then(|| self.given.map_or(Duration::ZERO, |given| given + GIVE_OUT))
     }
 
-    fn take(&mut self, done: Result<(ProbeId, Outcome), tokio::task::JoinError>) {
+    fn take(&mut self, done: Result<(ProbeId, Attempt), tokio::task::JoinError>) {
         // An error could only be a panic outside of the probe or an abort; neither has an id to give back.
-        let Ok((id, outcome)) = done else { return };
-        if let Outcome::NotMade(why) = &outcome
+        let Ok((id, attempt)) = done else { return };
+        if let Outcome::NotMade(why) = &attempt.outcome
             && *why != self.obstacle
         {
             tracing::warn!(%why, "a probe could not be made; servers keep their state until it can");
             self.obstacle.clone_from(why);
         }
-        let change = self.board.handle_result(self.now(), id, &outcome);
+        let change = self.board.handle_result(self.now(), id, attempt);
         self.pending = self.pending.max(change);
     }
 
@@ -190,26 +266,15 @@ async fn until(epoch: Instant, at: Option<Duration>) {
 }
 
 /// Makes one probe. Whatever happens in it, the id comes back, or its slot would be lost for good.
-async fn make(order: ProbeOrder, sources: Sources) -> (ProbeId, Outcome) {
-    let spec = &order.probe.spec;
-    let server = SocketAddr::new(order.probe.address, spec.port);
-    let probe = async {
-        match &spec.kind {
-            ProbeKind::Tcp => tcp::probe(server, sources, spec.timeout).await,
-            ProbeKind::Http { path, host, expect } => {
-                http::probe(server, http::Question { path, host, expect: *expect }, sources, spec.timeout).await
-            }
-        }
-    };
-    let outcome = AssertUnwindSafe(probe).catch_unwind().await;
-    let outcome =
-        outcome.unwrap_or_else(|_| Outcome::NotMade("not probed: a bug in the probe, see the log".to_owned()));
-    match &outcome {
-        Outcome::Answered(took) => tracing::trace!(%server, ?took, "probe answered"),
-        Outcome::Failed(why) => tracing::debug!(%server, %why, "probe failed"),
-        Outcome::NotMade(why) => tracing::debug!(%server, %why, "probe not made"),
+async fn make(order: ProbeOrder, tools: Arc<Tools>) -> (ProbeId, Attempt) {
+    let attempt = tools.make(&order.probe).await;
+    let (server, kind) = (order.probe.address, order.probe.spec.kind.as_str());
+    match &attempt.outcome {
+        Outcome::Answered(took) => tracing::trace!(%server, kind, ?took, "probe answered"),
+        Outcome::Failed(why) => tracing::debug!(%server, kind, %why, "probe failed"),
+        Outcome::NotMade(why) => tracing::debug!(%server, kind, %why, "probe not made"),
     }
-    (order.id, outcome)
+    (order.id, attempt)
 }
 
 #[cfg(test)]

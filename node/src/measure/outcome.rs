@@ -40,9 +40,43 @@ pub enum Failure {
         /// The lowest and highest that would have been well.
         wanted: (u16, u16),
     },
-    /// HTTP: no proper answer.
-    #[error("http: {0}")]
-    Http(Detail),
+    /// HTTP: a body that does not hold what it should.
+    #[error("body without {0:?}")]
+    Body(String),
+    /// No answer as the protocol wants it, or one that says "not well". The first word names the protocol.
+    #[error("{0}: {1}")]
+    Protocol(&'static str, Detail),
+}
+
+impl Failure {
+    /// In the words of a protocol.
+    pub fn of(protocol: &'static str, words: impl fmt::Display) -> Outcome {
+        Outcome::Failed(Self::Protocol(protocol, Detail::new(words)))
+    }
+}
+
+/// What came of one probe, and what was seen by the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// What an answer shows beside that it came. Nothing of it is remembered from one probe to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When the server's certificate ends, in Unix seconds.
+    pub certificate_ends: Option<u64>,
+    /// The load that the server reports of itself, in the text of ORCA's `endpoint-load-metrics` field.
+    pub load: Option<String>,
+}
+
+impl From<Outcome> for Attempt {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, seen: Seen::default() }
+    }
 }
 
 /// A short text from outside: cut to a bound and free of control characters.

@@ -11,7 +11,11 @@
 //! probes  |..x        |.x         |x..        |      within a tenth of it
 //! ```
 //!
-//! A machine that was stopped, or one that is short of slots, skips what it missed: it never catches up in a burst.
+//! A probe that is slowed down ([`super::pace`]) takes every so many'th place of its own grid, beginning with one that is a
+//! hash as well; set free again it takes the next.
+//!
+//! A machine that was stopped, or one that is short of slots, skips what it missed: it never catches up in a burst. And
+//! whatever the phases and stalls, no more begin within [`WINDOW`] than [`BURST`] times what is due on average.
 //!
 //! **Invariants:** at most [`MAX_IN_FLIGHT`] probes are out, those of removed targets included, for their sockets are
 //! still open; a probe is never out twice under one id; ids are never used again, so the id is also the generation by
@@ -23,6 +27,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
+use super::pace::Pace;
 use super::target::{Probe, ProbeKind};
 
 /// Probes out at one time. Each holds a socket: half of the usual soft limit of 1,024 descriptors is left to DNS over
@@ -31,6 +36,13 @@ pub const MAX_IN_FLIGHT: usize = 512;
 
 /// Jitter, as a part of the interval.
 const JITTER_PART: u32 = 10;
+
+/// The time within which beginnings are counted: shorter than anybody would call a burst.
+pub const WINDOW: Duration = Duration::from_millis(10);
+/// How many times the average may begin within [`WINDOW`]. Random phases alone make twice of it.
+pub const BURST: f64 = 2.5;
+/// What may always begin within [`WINDOW`].
+const BURST_LEAST: u32 = 8;
 
 /// Names one probe for as long as it is wanted; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,13 +67,43 @@ pub struct Scheduler<R> {
     entries: BTreeMap<ProbeId, Entry>,
     due: BTreeSet<(Duration, ProbeId)>,
     in_flight: BTreeSet<ProbeId>,
+    /// What may begin within a window, when the present one began and what has begun in it.
+    burst: u32,
+    window: (Duration, u32),
 }
 
 #[derive(Debug)]
 struct Entry {
     probe: Arc<Probe>,
-    /// The next time on the probe's own grid, without jitter.
+    /// Where the probe's own grid begins.
+    origin: Duration,
+    /// Which place of the grid is its own while it is slowed down; a hash.
+    slot: u32,
+    pace: Pace,
+    /// Its next place, without jitter.
     phase: Duration,
+    /// When it is due; none while it is out.
+    due: Option<Duration>,
+    /// Whether it has ever been made. The first time does not wait for the pace.
+    begun: bool,
+}
+
+impl Entry {
+    /// The first place of its own after `now`.
+    fn after(&self, now: Duration) -> Duration {
+        let interval = self.probe.spec.interval;
+        let period = self.pace.stretch(interval);
+        let first = self.origin + interval * (self.slot % self.pace.factor.max(1));
+        let Some(since) = now.checked_sub(first) else { return first };
+        let passed = since.as_nanos() / period.as_nanos().max(1);
+        first + period * u32::try_from(passed.saturating_add(1)).unwrap_or(u32::MAX)
+    }
+
+    /// How much later than its place it may be due.
+    fn jitter(&self, rng: &mut impl Rng) -> Duration {
+        let most = self.pace.stretch(self.probe.spec.interval) / JITTER_PART;
+        most.mul_f64(rng.random_range(0.0..1.0))
+    }
 }
 
 impl<R: Rng> Scheduler<R> {
@@ -75,6 +117,8 @@ impl<R: Rng> Scheduler<R> {
             entries: BTreeMap::new(),
             due: BTreeSet::new(),
             in_flight: BTreeSet::new(),
+            burst: BURST_LEAST,
+            window: (Duration::ZERO, 0),
         }
     }
 
@@ -94,11 +138,15 @@ impl<R: Rng> Scheduler<R> {
             self.last_id += 1;
             let id = ProbeId(self.last_id);
             let probe = Arc::new(probe);
-            let phase = now + stagger(&self.seed, &probe);
-            self.due.insert((phase, id));
+            let (fraction, slot) = stagger(&self.seed, &probe);
+            let origin = now + probe.spec.interval.mul_f64(fraction);
+            self.due.insert((origin, id));
             self.ids.insert(probe.clone(), id);
-            self.entries.insert(id, Entry { probe, phase });
+            let (phase, due) = (origin, Some(origin));
+            self.entries.insert(id, Entry { probe, origin, slot, pace: Pace::FULL, phase, due, begun: false });
         }
+        let rate: f64 = self.entries.values().map(|entry| entry.probe.spec.interval.as_secs_f64().recip()).sum();
+        self.burst = ((rate * WINDOW.as_secs_f64() * BURST).ceil() as u32).max(BURST_LEAST);
     }
 
     /// The present probes and their ids.
@@ -111,19 +159,49 @@ impl<R: Rng> Scheduler<R> {
         self.ids.get(probe).copied()
     }
 
+    /// Makes a probe slower or faster from now on.
+    pub fn set_pace(&mut self, now: Duration, id: ProbeId, pace: Pace) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let same = entry.pace.factor == pace.factor;
+        entry.pace = pace;
+        if same || !entry.begun {
+            return;
+        }
+        entry.phase = entry.after(now);
+        if let Some(due) = entry.due {
+            self.due.remove(&(due, id));
+            let due = entry.phase + entry.jitter(&mut self.rng);
+            entry.due = Some(due);
+            self.due.insert((due, id));
+        }
+    }
+
+    /// The pace of a probe, and when it is due; no time while it is out.
+    pub fn timing(&self, id: ProbeId) -> Option<(Pace, Option<Duration>)> {
+        self.entries.get(&id).map(|entry| (entry.pace, entry.due))
+    }
+
     /// The next probe that is due, if there is a free slot.
     pub fn poll(&mut self, now: Duration) -> Option<ProbeOrder> {
-        if self.in_flight.len() >= MAX_IN_FLIGHT {
+        if self.in_flight.len() >= MAX_IN_FLIGHT || self.is_full(now) {
             return None;
         }
         let (_, id) = *self.due.first().filter(|(due, _)| *due <= now)?;
         self.due.pop_first();
+        if now >= self.window.0 + WINDOW {
+            self.window = (now, 0);
+        }
+        self.window.1 += 1;
         let entry = self.entries.get_mut(&id)?;
-        let interval = entry.probe.spec.interval;
-        let missed = now.saturating_sub(entry.phase).as_nanos() / interval.as_nanos().max(1);
-        entry.phase += interval * u32::try_from(missed.saturating_add(1)).unwrap_or(u32::MAX);
+        (entry.begun, entry.due) = (true, None);
+        entry.phase = entry.after(now);
         self.in_flight.insert(id);
         Some(ProbeOrder { id, probe: entry.probe.clone() })
+    }
+
+    /// Whether as many have begun in the present window as may.
+    fn is_full(&self, now: Duration) -> bool {
+        now < self.window.0 + WINDOW && self.window.1 >= self.burst
     }
 
     /// When [`Scheduler::poll`] next has something to give, as far as is known now. `None`: not before a result or new
@@ -132,7 +210,8 @@ impl<R: Rng> Scheduler<R> {
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return None;
         }
-        self.due.first().map(|(due, _)| *due)
+        let free = if self.window.1 >= self.burst { self.window.0 + WINDOW } else { Duration::ZERO };
+        self.due.first().map(|(due, _)| (*due).max(free))
     }
 
     /// Takes a probe back. False: its result is of no use, for the probe is no longer wanted (or was never out).
@@ -140,28 +219,32 @@ impl<R: Rng> Scheduler<R> {
         if !self.in_flight.remove(&id) {
             return false;
         }
-        let Some(entry) = self.entries.get(&id) else { return false };
-        let jitter = entry.probe.spec.interval / JITTER_PART;
-        let jitter = jitter.mul_f64(self.rng.random_range(0.0..1.0));
-        self.due.insert((entry.phase + jitter, id));
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        let due = entry.phase + entry.jitter(&mut self.rng);
+        entry.due = Some(due);
+        self.due.insert((due, id));
         true
     }
 }
 
-/// How much of its first interval a probe waits. The encoding under the hash needs no care beyond being unambiguous
-/// enough: a collision only means that two probes start together.
-fn stagger(seed: &[u8; 32], probe: &Probe) -> Duration {
+/// How much of its first interval a probe waits, from 0 to 1, and the place that is its own while it is slowed down. The
+/// encoding under the hash needs no care beyond being unambiguous enough: a collision only means that two probes start
+/// together.
+fn stagger(seed: &[u8; 32], probe: &Probe) -> (f64, u32) {
     let mut hasher = blake3::Hasher::new_keyed(seed);
     hasher.update(probe.address.to_string().as_bytes());
     hasher.update(&probe.spec.port.to_be_bytes());
-    if let ProbeKind::Http { path, host, .. } = &probe.spec.kind {
-        hasher.update(host.as_bytes()).update(path.as_bytes());
-    }
-    let mut word = [0; 8];
-    word.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    match &probe.spec.kind {
+        ProbeKind::Tcp => &mut hasher,
+        ProbeKind::Http(http) => hasher.update(http.web.host.as_bytes()).update(http.path.as_bytes()),
+        other => hasher.update(format!("{other:?}").as_bytes()),
+    };
+    let hash = hasher.finalize();
+    let (mut word, mut slot) = ([0; 8], [0; 4]);
+    word.copy_from_slice(&hash.as_bytes()[..8]);
+    slot.copy_from_slice(&hash.as_bytes()[8..12]);
     // The top 53 bits are what an f64 holds: a fraction of [0, 1).
-    let fraction = (u64::from_be_bytes(word) >> 11) as f64 / (1u64 << 53) as f64;
-    probe.spec.interval.mul_f64(fraction)
+    ((u64::from_be_bytes(word) >> 11) as f64 / (1u64 << 53) as f64, u32::from_be_bytes(slot))
 }
 
 #[cfg(test)]
@@ -174,6 +257,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::measure::pace::Why;
     use crate::measure::target::ProbeSpec;
 
     const INTERVAL: Duration = Duration::from_secs(2);
@@ -184,6 +268,7 @@ mod tests {
             port: 443,
             interval: INTERVAL,
             timeout: Duration::from_secs(1),
+            retries: 0,
             rise: 2,
             fall: 3,
         };
@@ -275,15 +360,54 @@ mod tests {
     #[test]
     fn probes_in_flight_are_bounded_also_over_a_change_of_targets() {
         let mut scheduler = scheduler(5, 3_000);
-        let late = Duration::from_secs(9);
-        let out: Vec<_> = std::iter::from_fn(|| scheduler.poll(late)).collect();
+        let (mut late, mut out) = (Duration::from_secs(9), Vec::new());
+        while let Some(next) = scheduler.poll_timeout() {
+            late = late.max(next);
+            out.extend(scheduler.poll(late));
+        }
         assert_eq!(out.len(), MAX_IN_FLIGHT);
-        assert_eq!(scheduler.poll_timeout(), None);
         scheduler.set_probes(late, (10_000..13_000).map(probe).collect());
         assert_eq!(scheduler.poll(late + INTERVAL), None);
         assert!(!scheduler.finish(out[0].id), "the result of a removed probe is of no use");
         assert!(scheduler.poll(late + INTERVAL).is_some(), "but it frees its slot");
         assert_eq!(scheduler.poll(late + INTERVAL), None);
+    }
+
+    #[test]
+    fn whatever_is_due_at_once_begins_over_many_windows() {
+        let mut scheduler = scheduler(8, 5_000);
+        // Stopped for a minute: all are due now.
+        let minute = Duration::from_secs(60);
+        let orders = run(&mut scheduler, minute, minute + INTERVAL, Duration::ZERO);
+        let times: Vec<Duration> = orders.iter().map(|(at, _)| *at).collect();
+        let most = times.iter().map(|at| times.iter().filter(|t| (*at..*at + WINDOW).contains(*t)).count()).max();
+        // 25 on average; a window that is none of ours may see the ends of two.
+        assert!(most <= Some(2 * 63), "{most:?}");
+        assert!(times.len() >= 5_000, "{}", times.len());
+    }
+
+    #[test]
+    fn a_slowed_probe_keeps_to_its_grid_and_a_freed_one_comes_within_an_interval() {
+        let mut scheduler = scheduler(9, 200);
+        let slow = Pace { factor: 10, why: Why::Thin };
+        let ids: Vec<ProbeId> = scheduler.probes().map(|(_, id)| id).collect();
+        ids.iter().for_each(|id| scheduler.set_pace(Duration::ZERO, *id, slow));
+        let first = run(&mut scheduler, Duration::ZERO, INTERVAL, Duration::ZERO);
+        assert!(first.len() >= 200, "the first time does not wait for the pace: {}", first.len());
+        let from = INTERVAL + Duration::from_nanos(1);
+        let slowed = run(&mut scheduler, from, from + INTERVAL * 40, Duration::ZERO);
+        assert!((760..=840).contains(&slowed.len()), "{}", slowed.len());
+        // Spread over the long interval, not all in one of its tenths.
+        let mut rounds = [0; 40];
+        slowed.iter().for_each(|(at, _)| rounds[((*at - from).as_nanos() / INTERVAL.as_nanos()).min(39) as usize] += 1);
+        assert!(rounds.iter().all(|count| (5..45).contains(count)), "{rounds:?}");
+        let now = from + INTERVAL * 40;
+        ids.iter().for_each(|id| scheduler.set_pace(now, *id, Pace::FULL));
+        let freed: BTreeSet<_> = run(&mut scheduler, now, now + INTERVAL * 11 / 10, Duration::ZERO)
+            .into_iter()
+            .map(|(_, who)| who)
+            .collect();
+        assert_eq!(freed.len(), 200);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! probes a second are 30,000 such ports, more than there are, once probes are bound to a source address. Nothing was
 //! sent, so the reset loses nothing.
 //!
-//! Not used: ICMP echo (filtered or served by another path in too many networks, needs privileges); the kernel's own
+//! Not used: the kernel's own
 //! estimate from `TCP_INFO` (finer by the runtime's wake-up time, but unsafe code for some tens of microseconds).
 
 use std::io;
@@ -30,7 +30,7 @@ pub struct Sources {
 
 impl Sources {
     /// The source for probes to `server`, with any port; `None`: as the system likes.
-    fn towards(&self, server: IpAddr) -> Option<SocketAddr> {
+    pub(super) fn towards(&self, server: IpAddr) -> Option<SocketAddr> {
         let source = match server {
             IpAddr::V4(_) => self.v4.map(IpAddr::V4),
             IpAddr::V6(_) => self.v6.map(IpAddr::V6),

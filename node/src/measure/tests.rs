@@ -1,11 +1,12 @@
 //! The running prober against real sockets on loopback.
 #![allow(clippy::unwrap_used)]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
+use super::target::{HttpSpec, WebSpec};
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -16,15 +17,20 @@ fn target(server: &str, address: SocketAddr, kind: ProbeKind) -> Target {
         port: address.port(),
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(5),
+        retries: 0,
         rise: 2,
         fall: 3,
     };
-    Target { service: "www.lb.example.com".into(), server: server.into(), address: address.ip(), probe }
+    Target { service: "www.lb.example.com".into(), server: server.into(), address: address.ip(), probe: probe.into() }
 }
 
-fn start(targets: Vec<Target>) -> (watch::Sender<Arc<Vec<Target>>>, Prober) {
-    let (sender, receiver) = watch::channel(Arc::new(targets));
-    let settings = Settings { seed: [7; 32], sources: Sources::default(), epoch: Instant::now() };
+fn wanted(targets: Vec<Target>) -> Wanted {
+    Wanted { targets: Arc::new(targets), ..Wanted::default() }
+}
+
+fn start(targets: Vec<Target>) -> (watch::Sender<Wanted>, Prober) {
+    let (sender, receiver) = watch::channel(wanted(targets));
+    let settings = Settings { seed: [7; 32], means: Means::default(), epoch: Instant::now() };
     (sender, spawn(settings, receiver))
 }
 
@@ -61,7 +67,8 @@ async fn up_down_and_up_again_over_tcp_and_http() {
     let (tcp_at, web_at) = (tcp.local_addr().unwrap(), web.local_addr().unwrap());
     let (status, statuses) = watch::channel(200);
     let _web = AbortOnDropHandle::new(tokio::spawn(serve_http(web, statuses)));
-    let kind = ProbeKind::Http { path: "/".into(), host: "www.example.com".into(), expect: (200, 299) };
+    let web = WebSpec { host: "www.example.com".into(), tls: None, http2: false, reuse: false };
+    let kind = ProbeKind::Http(HttpSpec { web, path: "/".into(), expect: (200, 299), body: None });
     let (_targets, prober) = start(vec![target("a", tcp_at, ProbeKind::Tcp), target("b", web_at, kind)]);
 
     let all = wait(&prober, "both up", |all| states(all) == [State::Up, State::Up]).await;
@@ -82,11 +89,11 @@ async fn new_targets_are_taken_up_and_old_ones_go() {
     let address = listener.local_addr().unwrap();
     let (targets, prober) = start(vec![target("a", address, ProbeKind::Tcp)]);
     wait(&prober, "a up", |all| states(all) == [State::Up]).await;
-    targets.send_replace(Arc::new(vec![target("b", address, ProbeKind::Tcp)]));
+    targets.send_replace(wanted(vec![target("b", address, ProbeKind::Tcp)]));
     // The same question under another name: known at once.
     let all = wait(&prober, "b instead of a", |all| all.row("www.lb.example.com", "b").is_some()).await;
     assert_eq!((all.rows.len(), all.rows[0].reading.state), (1, State::Up));
-    targets.send_replace(Arc::default());
+    targets.send_replace(wanted(Vec::new()));
     wait(&prober, "nothing", |all| all.rows.is_empty()).await;
 }
 

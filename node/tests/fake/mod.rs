@@ -11,8 +11,9 @@ use ed25519_dalek::SigningKey;
 use nigh::admin::dns_a_report::{DelegationLine, Imports, PoolLine, PoolState, ZoneLine};
 use nigh::admin::preview::{Preview, ServicePreview};
 use nigh::admin::report::{
-    Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MemberLine,
-    MeshStatus, NodeStatus, Peer, ProbeLine, ServerLine, ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
+    Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MeasureStatus,
+    MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ProbedLine, ServerLine, ServerState, ServiceLine,
+    SnapshotStatus, Status, Verdict,
 };
 use nigh::admin::{ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
 use nigh::catalogue::record::Record;
@@ -91,6 +92,7 @@ impl Source for Fake {
             catalogue: CatalogueStatus { zones: 1, services: 1, servers: 2, records: 3 },
             snapshot: SnapshotStatus { serial: 42 },
             resolvers: Vec::new(),
+            measuring: MeasureStatus { servers: 2, up: 1, down: 1, flapping: 1, unknown: 0, isolated: true },
             warnings: vec!["no claim for 203.0.113.0/24".into()],
         }
     }
@@ -164,6 +166,7 @@ impl Source for Fake {
             loss: 0.25,
             age_s: 1.5,
             why: String::new(),
+            flapping: false,
         };
         vec![row("fra-1", ServerState::Up, Some(1.26)), row("nyc-1", ServerState::Down, None)]
     }
@@ -196,6 +199,39 @@ impl Source for Fake {
         }]
     }
 
+    async fn probes(&self) -> Vec<ProbedLine> {
+        let line = ProbedLine {
+            service: "www.lb.example.com".into(),
+            server: "fra-1".into(),
+            address: "192.0.2.1".parse().unwrap(),
+            role: "both".into(),
+            kind: "https".into(),
+            port: 443,
+            verify: Some(true),
+            interval_ms: 20_000.0,
+            pace: "thin".into(),
+            next_ms: Some(1500.0),
+            last: Some("answered".into()),
+            last_ms: Some(12.34),
+            last_age_ms: Some(250.0),
+            state: ServerState::Up,
+            streak: 40,
+            needed: 3,
+            certificate_days: Some(9),
+            flapping_for_ms: None,
+        };
+        let failing = ProbedLine {
+            server: "nyc-1".into(),
+            last: Some("timeout after 1s".into()),
+            last_ms: None,
+            streak: 2,
+            certificate_days: None,
+            flapping_for_ms: Some(75_000.0),
+            ..line.clone()
+        };
+        vec![line, failing]
+    }
+
     fn services(&self) -> Vec<ServiceLine> {
         let server = |id: &str, weight| ServerLine {
             id: id.into(),
@@ -223,13 +259,12 @@ impl Source for Fake {
             probe: ProbeLine {
                 kind: "tcp".into(),
                 port: 443,
-                path: None,
-                host: None,
-                expect: None,
                 interval_ms: 2000.0,
                 timeout_ms: 1000.0,
                 rise: 2,
                 fall: 3,
+                budget: 50,
+                ..ProbeLine::default()
             },
             servers: vec![server("fra-1", 1), server("nyc-1", 10)],
         }]

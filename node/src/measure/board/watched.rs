@@ -1,0 +1,187 @@
+//! One distinct probe: what is known by it, and what is shown of that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::row::{ProbeReport, Role, Row};
+use super::{Pace, STALE};
+use crate::measure::damping::Damping;
+use crate::measure::filter::{Filter, Reading, State};
+use crate::measure::isolation::{Standing, Witness};
+use crate::measure::outcome::{Attempt, Outcome, Seen};
+use crate::measure::target::{Probe, Target};
+
+/// What rows say of a server that is held down for its falls.
+const FLAPPING: &str = "flapping: it answers, and went down too often to be used yet";
+
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) probe: Arc<Probe>,
+    pub(super) filter: Filter,
+    /// The filter as it was right after the last answer.
+    pub(super) good: Option<Filter>,
+    /// Its rows.
+    pub(super) rows: Vec<usize>,
+    /// How often it is made when nothing is in doubt.
+    pub(super) pace: Pace,
+    /// How often the server fell.
+    damping: Damping,
+    /// What was shown before damping, when it was last looked at.
+    noticed: State,
+    seen: Seen,
+    last: Option<(Duration, Outcome)>,
+    /// When a probe was last made. Samples that are forgiven leave the filter's word for it behind.
+    made: Option<Duration>,
+    streak: u32,
+}
+
+impl Watched {
+    pub(super) fn new(probe: Arc<Probe>) -> Self {
+        let filter = Filter::new(probe.spec.rise, probe.spec.fall);
+        Self {
+            probe,
+            filter,
+            good: None,
+            rows: Vec::new(),
+            pace: Pace::FULL,
+            damping: Damping::default(),
+            noticed: State::Unknown,
+            seen: Seen::default(),
+            last: None,
+            made: None,
+            streak: 0,
+        }
+    }
+
+    /// The same for another probe with the same question.
+    pub(super) fn of(&self, probe: Arc<Probe>) -> Self {
+        let (rise, fall) = (probe.spec.rise, probe.spec.fall);
+        let counted = |filter: &Filter| filter.clone().with_counts(rise, fall);
+        Self {
+            filter: counted(&self.filter),
+            good: self.good.as_ref().map(counted),
+            rows: Vec::new(),
+            probe,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn record(&mut self, now: Duration, attempt: Attempt) {
+        let answered = matches!(attempt.outcome, Outcome::Answered(_));
+        let before = self.filter.failing().map(|failing| !failing);
+        self.filter.record(now, &attempt.outcome);
+        if answered {
+            self.good = Some(self.filter.clone());
+        }
+        if attempt.seen != Seen::default() || answered {
+            self.seen = attempt.seen;
+        }
+        if !matches!(attempt.outcome, Outcome::NotMade(_)) {
+            self.made = Some(now);
+            self.streak = if before == Some(answered) { self.streak.saturating_add(1) } else { 1 };
+        }
+        self.last = Some((now, attempt.outcome));
+    }
+
+    /// What of it bears on whom to blame.
+    pub(super) fn testimony(&self) -> (Option<bool>, State) {
+        (self.filter.failing(), self.filter.state())
+    }
+
+    pub(super) fn witness(&self) -> Witness {
+        Witness {
+            address: self.probe.address,
+            // As it is made: a thin one has not been answered for long without anything being wrong.
+            interval: self.pace.stretch(self.probe.spec.interval),
+            timeout: self.probe.spec.timeout,
+            failing: self.filter.failing(),
+            answered: self.filter.answered().zip(self.good.as_ref().map(Filter::state)),
+            state: self.filter.state(),
+        }
+    }
+
+    /// Whether the last outcome contradicts what is held of the server, or nothing is held yet.
+    pub(super) fn in_doubt(&self) -> bool {
+        match self.filter.state() {
+            State::Unknown => true,
+            State::Up => self.filter.failing() == Some(true),
+            State::Down => self.filter.failing() == Some(false),
+        }
+    }
+
+    /// The reading, unless it is held back because it may be me.
+    fn own(&self, standing: &Standing) -> (Reading, bool) {
+        match &self.good {
+            Some(good) if standing.holds(&self.witness()) => (good.reading(), true),
+            _ => (self.filter.reading(), false),
+        }
+    }
+
+    /// Takes note of a fall.
+    pub(super) fn notice(&mut self, now: Duration, standing: &Standing) {
+        let state = match self.good.as_ref().filter(|_| standing.holds(&self.witness())) {
+            Some(good) => good.state(),
+            None => self.filter.state(),
+        };
+        if (self.noticed, state) == (State::Up, State::Down) {
+            self.damping.fell(now);
+        }
+        self.noticed = state;
+    }
+
+    /// The row of a target whose health it says; `latency` says how far it is, if that is another.
+    pub(super) fn row(
+        &self,
+        now: Duration,
+        standing: &Standing,
+        target: Arc<Target>,
+        every: Duration,
+        latency: Option<&Watched>,
+    ) -> Row {
+        let (mut reading, held) = self.own(standing);
+        let patience = every * STALE + self.probe.spec.timeout;
+        if !held && self.made.is_some_and(|at| at + patience < now) {
+            reading.state = State::Unknown;
+        }
+        if let Some(latency) = latency {
+            let (other, _) = latency.own(standing);
+            // One that never answered that probe is placed by what there is: nowhere would be wronger.
+            if other.rtt.is_some() {
+                (reading.rtt, reading.srtt, reading.spread) = (other.rtt, other.srtt, other.spread);
+            }
+            reading.loss = other.loss;
+            if reading.why.is_empty() {
+                reading.why = other.why;
+            }
+        }
+        let flapping = !held && reading.state == State::Up && self.damping.is_suppressed(now);
+        if flapping {
+            reading.state = State::Down;
+            reading.why = FLAPPING.to_owned();
+        }
+        Row { target, reading, every, flapping, seen: self.seen.clone() }
+    }
+
+    pub(super) fn report(
+        &self,
+        now: Duration,
+        target: &Arc<Target>,
+        role: Role,
+        pace: Pace,
+        due: Option<Duration>,
+    ) -> ProbeReport {
+        ProbeReport {
+            target: target.clone(),
+            probe: self.probe.clone(),
+            role,
+            pace,
+            next: due.map(|due| due.saturating_sub(now)),
+            last: self.last.as_ref().map(|(at, outcome)| (now.saturating_sub(*at), outcome.clone())),
+            state: self.filter.state(),
+            streak: self.streak,
+            seen: self.seen.clone(),
+            penalty: self.damping.penalty(now),
+            held_for: self.damping.held_for(now),
+        }
+    }
+}
