@@ -617,7 +617,7 @@ fn targets(catalogue: &Catalogue) -> Vec<Target> {
                 service: text(name),
                 server: id.clone(),
                 address: server.address,
-                probe: service.policy.probe.clone(),
+                probe: (*service.policy.probe).clone(),
             })
         })
         .collect()

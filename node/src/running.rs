@@ -435,7 +435,7 @@ fn service_line(name: &Name, service: &catalogue::Service) -> ServiceLine {
         sticky: policy.steering.sticky.as_str().into(),
         ttl_min: policy.steering.ttl_min,
         overrides: policy.steering.overrides.iter().map(override_line).collect(),
-        probe: ProbeLine::from(&policy.probe),
+        probe: ProbeLine::from(&*policy.probe),
         servers: service.servers.iter().map(|(id, server)| server_line(id, server)).collect(),
     }
 }

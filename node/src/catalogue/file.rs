@@ -147,7 +147,7 @@ fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
     let origin = origin?;
     let policy::Given { mode, ttl, answers, spread, steering } = policy?;
     let steering = Box::new(steering);
-    let policy = Policy { mode, ttl, answers, spread, probe: probe?, https, svcb, steering, origin };
+    let policy = Policy { mode, ttl, answers, spread, probe: Box::new(probe?), https, svcb, steering, origin };
     Some(Service { policy, servers })
 }
 

@@ -146,7 +146,7 @@ pub struct Policy {
     /// Servers within this of the best share by weight.
     pub spread: Duration,
     /// How the servers are measured.
-    pub probe: Probing,
+    pub probe: Box<Probing>,
     /// What an HTTPS record says beside the addresses (RFC 9460), in order of the keys; nothing: there is none.
     pub https: Option<SvcParams>,
     /// The same of an SVCB record.

@@ -314,7 +314,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             ttl,
             answers,
             spread: Duration::from_micros(spread),
-            probe,
+            probe: Box::new(probe),
             https,
             svcb,
             steering: Box::new(steering),

@@ -173,7 +173,7 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
         ttl: read.ttl,
         answers: read.answers,
         spread,
-        probe: probe::decode(read.probe)?,
+        probe: Box::new(probe::decode(read.probe)?),
         https,
         svcb,
         steering,
