@@ -15,6 +15,7 @@
 //! **Invariants:** at most [`schedule::MAX_IN_FLIGHT`] probes are out; a probe that panics is a probe not made, and
 //! nothing else; rows are given out at once when a state changes, otherwise every [`GIVE_OUT`] at most.
 
+pub mod alarm;
 pub mod attempt;
 pub mod board;
 pub mod command;

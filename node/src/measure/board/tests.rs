@@ -5,6 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::measure::damping;
 use crate::measure::outcome::Failure;
 use crate::measure::target::{ProbeKind, ProbeSpec};
 
@@ -235,4 +236,150 @@ fn targets_beyond_the_bound_are_left_out_and_counted() {
     let scene = Scene::new(&targets);
     let all = scene.board.measurements(Duration::ZERO);
     assert_eq!((all.rows.len(), all.left_out), (MAX_TARGETS, 7));
+}
+
+#[test]
+fn a_thin_probe_is_rare_until_something_is_in_doubt() {
+    let mut scene = Scene::new(&three());
+    // A thousand nodes at 0.5 probes a second, 5 of them the budget: this one looks closely at nothing here.
+    let others = (0..1_000u32).map(|n| *blake3::hash(&n.to_be_bytes()).as_bytes()).collect();
+    let mut targets = three();
+    targets.iter_mut().for_each(|target| target.probe.budget = 5);
+    scene.board.set_targets(Duration::ZERO, &targets);
+    let surroundings = Surroundings { nodes: Nodes::new([1; 32], others), idle: BTreeSet::new() };
+    scene.board.set_surroundings(Duration::ZERO, surroundings);
+    scene.run(SECOND * 2, |_| Some(10));
+    assert_eq!(scene.states(), "UUU", "a new node knows everything within one interval all the same");
+    let pace = scene.board.report(scene.now)[0].pace;
+    assert_eq!((pace.why, pace.factor), (Why::Thin, 100));
+    let before = scene.orders;
+    scene.run(SECOND * 400, |_| Some(10));
+    assert!((4..=8).contains(&(scene.orders - before)), "{}", scene.orders - before);
+    // From its next probe on it is as quick as any: fall times the interval.
+    let start = scene.now;
+    scene.changes.clear();
+    scene.run(SECOND * 260, |host| (host != 2).then_some(10));
+    let (at, states) = scene.changes[0].clone();
+    assert_eq!(states, "UDU");
+    assert!(at - start <= SECOND * 220 + ROUND * 2, "{:?}", at - start);
+    assert!(scene.board.report(scene.now).iter().all(|report| report.pace.why == Why::Thin), "and then rare again");
+    // Its row is as fresh as its pace, not older.
+    let row = scene.board.measurements(scene.now).rows[0].clone();
+    assert_eq!((row.every, row.reading.state), (SECOND * 200, State::Up));
+}
+
+#[test]
+fn a_service_that_nobody_asks_for_is_probed_slowly_unless_another_shares_the_probe() {
+    let targets = [target("www", "a", 1), target("www", "b", 2), target("api", "x", 2)];
+    let mut scene = Scene::new(&targets);
+    let idle = |names: &[&str]| Surroundings {
+        idle: names.iter().map(ToString::to_string).collect(),
+        ..Surroundings::default()
+    };
+    scene.run(SECOND * 2, |_| Some(10));
+    scene.board.set_surroundings(scene.now, idle(&["www"]));
+    let paces = |scene: &Scene| -> Vec<(String, u32)> {
+        let report = scene.board.report(scene.now);
+        report
+            .iter()
+            .map(|line| (format!("{}/{}", line.target.service, line.target.server), line.pace.factor))
+            .collect()
+    };
+    let wanted = |factors: [u32; 3]| -> Vec<(String, u32)> {
+        ["api/x", "www/a", "www/b"].map(str::to_owned).into_iter().zip(factors).collect()
+    };
+    assert_eq!(paces(&scene), wanted([1, IDLE, 1]));
+    scene.run(SECOND * 40, |_| Some(10));
+    scene.board.set_surroundings(scene.now, idle(&[]));
+    assert_eq!(paces(&scene), wanted([1, 1, 1]));
+    let next = scene.board.report(scene.now)[1].next.unwrap();
+    assert!(next <= ROUND, "the first query brings it back within an interval: {next:?}");
+}
+
+#[test]
+fn the_distance_comes_from_the_probe_that_is_there_for_it() {
+    let mut one = target("www", "a", 1);
+    let latency = ProbeSpec { kind: ProbeKind::Icmp, port: 0, ..one.probe.health.clone() };
+    one.probe.latency = Some(latency);
+    let mut board = Board::new([1; 32], ChaCha8Rng::seed_from_u64(1));
+    board.set_targets(Duration::ZERO, &[one, target("www", "b", 2)]);
+    let mut now = Duration::ZERO;
+    let mut run = |board: &mut Board<ChaCha8Rng>, until: Duration, icmp: Option<u64>, tcp: bool| {
+        while let Some(next) = board.poll_timeout().filter(|next| *next <= until) {
+            now = next.max(now);
+            while let Some(order) = board.poll(now) {
+                let outcome = match (&order.probe.spec.kind, icmp) {
+                    (ProbeKind::Icmp, Some(millis)) => Outcome::Answered(Duration::from_millis(millis)),
+                    (ProbeKind::Tcp, _) if tcp || order.probe.address == IpAddr::from([192, 0, 2, 2]) => {
+                        Outcome::Answered(Duration::from_millis(80))
+                    }
+                    _ => Outcome::Failed(Failure::Timeout(SECOND)),
+                };
+                board.handle_result(now, order.id, outcome.into());
+            }
+        }
+        let row = board.measurements(until).rows[0].clone();
+        (row.reading.state, row.reading.rtt.map(|rtt| rtt.as_millis()), row.reading.loss > 0.0)
+    };
+    // One that does not answer echoes is placed by what there is.
+    assert_eq!(run(&mut board, SECOND * 10, None, true), (State::Up, Some(80), true));
+    assert_eq!(run(&mut board, SECOND * 20, Some(20), true), (State::Up, Some(20), true));
+    assert_eq!(run(&mut board, SECOND * 30, Some(20), false), (State::Down, Some(20), true));
+    // Echoes say nothing about its health, either way.
+    assert_eq!(run(&mut board, SECOND * 90, None, true).0, State::Up);
+    let roles: Vec<_> = board.report(SECOND * 90).iter().map(|report| report.role.as_str()).collect();
+    assert_eq!(roles, ["health", "latency", "both"]);
+}
+
+#[test]
+fn a_server_that_keeps_coming_and_going_is_held_down_and_one_restart_is_not() {
+    let mut scene = Scene::new(&three());
+    scene.run(SECOND * 20, |_| Some(10));
+    scene.run(SECOND * 10, |host| (host != 2).then_some(10));
+    scene.run(SECOND * 10, |_| Some(10));
+    assert_eq!(scene.states(), "UUU");
+    for _ in 0..5 {
+        scene.run(SECOND * 10, |host| (host != 2).then_some(10));
+        scene.run(SECOND * 8, |_| Some(10));
+    }
+    let row = scene.board.measurements(scene.now).rows[1].clone();
+    assert_eq!((row.reading.state, row.flapping), (State::Down, true));
+    assert!(row.reading.why.starts_with("flapping"), "{}", row.reading.why);
+    let held = scene.board.report(scene.now)[1].held_for.unwrap();
+    assert!(held <= damping::longest(), "{held:?}");
+    scene.run(held + ROUND * 2, |_| Some(10));
+    assert_eq!(scene.states(), "UUU", "after a calm time it is used again");
+}
+
+#[test]
+fn an_outage_of_my_own_is_nobodys_fall() {
+    let mut scene = Scene::new(&three());
+    for _ in 0..8 {
+        scene.run(SECOND * 20, |_| Some(10));
+        scene.run(SECOND * 20, |_| None);
+    }
+    assert!(scene.board.report(scene.now).iter().all(|report| report.penalty == 0.0));
+}
+
+#[test]
+fn what_cannot_be_probed_any_more_is_unknown_after_some_intervals() {
+    let mut board = Board::new([1; 32], ChaCha8Rng::seed_from_u64(1));
+    board.set_targets(Duration::ZERO, &three());
+    let mut now = Duration::ZERO;
+    let mut states = Vec::new();
+    while now < SECOND * 40 {
+        now = board.poll_timeout().unwrap().max(now);
+        while let Some(order) = board.poll(now) {
+            let outcome = match now < SECOND * 20 {
+                true => Outcome::Answered(SECOND / 100),
+                false => Outcome::NotMade("not probed: socket: too many open files".into()),
+            };
+            board.handle_result(now, order.id, outcome.into());
+        }
+        states.push((now, board.measurements(now).rows[0].reading.clone()));
+    }
+    let lost = states.iter().find(|(at, reading)| *at > SECOND * 5 && reading.state != State::Up).unwrap();
+    assert!((SECOND * 26..SECOND * 32).contains(&lost.0), "{:?}", lost.0);
+    assert_eq!((lost.1.state, lost.1.rtt), (State::Unknown, Some(SECOND / 100)));
+    assert!(lost.1.why.contains("open files"));
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod nginx;
 mod secure;
 
 use std::convert::Infallible;
