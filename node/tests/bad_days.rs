@@ -276,7 +276,7 @@ fn a_full_disk_is_named() {
         let before = ["unshare", "-Urm", "sh", "-c", full, "sh"];
         check("key", &ground.nigh(&before, RUN), 74, &["state/node.key", "cannot write the key", "No space left"]);
         let kept = ["unshare", "-Urm", "sh", "-c", KEPT, "sh"];
-        check("state", &ground.nigh(&kept, RUN), 74, &["state", "room"]);
+        check("state", &ground.nigh(&kept, RUN), 74, &["state/cuts.json", "is the disk full"]);
     }
 }
 

@@ -426,7 +426,7 @@ async fn apply_refuses_what_would_not_work() {
     let (code, _, err) = nigh_beside(folder.path(), &["apply", "hidden.toml", "--key", "right.key"]).await;
     let expected =
         "nigh: hidden.toml: service nyc.lb.example.com has a name of the cut of node nyc; choose another name\n";
-    assert_eq!((code, err.as_str()), (2, expected));
+    assert_eq!((code, err.as_str()), (78, expected));
 
     // A zone file is looked for beside the catalogue, not in the working directory.
     let sub = folder.path().join("sub");
@@ -435,17 +435,17 @@ async fn apply_refuses_what_would_not_work() {
     std::fs::write(sub.join("zone.toml"), zone).unwrap();
     let (code, _, err) = nigh_beside(folder.path(), &["apply", "sub/zone.toml", "--key", "right.key"]).await;
     assert!(
-        code == 2 && err.contains("sub/zone.toml:3:11: zone[0].records = \"lb.zone\": cannot open sub/lb.zone: "),
+        code == 78 && err.contains("sub/zone.toml:3:11: zone[0].records = \"lb.zone\": cannot open sub/lb.zone: "),
         "{err}"
     );
     std::fs::write(sub.join("lb.zone"), "$TTL 60\n\n@ TXT\nnyc TXT cut\n").unwrap();
     let (code, _, err) = nigh_beside(folder.path(), &["apply", "sub/zone.toml", "--key", "right.key"]).await;
-    assert!(code == 2 && err.ends_with("\"lb.zone\": lb.zone:3: TXT: a string is missing\n"), "{err}");
+    assert!(code == 78 && err.ends_with("\"lb.zone\": lb.zone:3: TXT: a string is missing\n"), "{err}");
     std::fs::write(sub.join("lb.zone"), "$TTL 60\n@ TXT text\nnyc TXT cut\n").unwrap();
     let (code, _, err) = nigh_beside(folder.path(), &["apply", "sub/zone.toml", "--key", "right.key"]).await;
     let expected =
         "nigh: sub/zone.toml: record nyc.lb.example.com TXT has a name of the cut of node nyc; choose another name\n";
-    assert_eq!((code, err.as_str()), (2, expected));
+    assert_eq!((code, err.as_str()), (78, expected));
     assert!(node.pages.lock().unwrap().is_empty());
 }
 

@@ -7,7 +7,7 @@ use nigh_gossip::NodeId;
 use serde_json::json;
 
 use super::table::count;
-use super::{Socket, WrongInput, files, output, preview};
+use super::{Socket, WrongFile, WrongInput, files, output, preview};
 use crate::admin::preview::Preview;
 use crate::admin::report::{Peer, Status};
 use crate::admin::{Client, Submitted};
@@ -136,7 +136,7 @@ async fn check_names(client: &Client, desired: &Catalogue, file: &std::path::Pat
             format!("{}: {what} has a name of the cut of node {node}; choose another name", file.display())
         })
         .collect();
-    if hidden.is_empty() { Ok(()) } else { Err(WrongInput(hidden.join("\n")).into()) }
+    if hidden.is_empty() { Ok(()) } else { Err(WrongFile(hidden.join("\n")).into()) }
 }
 
 fn kind(change: &Change) -> &'static str {
