@@ -101,7 +101,11 @@ impl Need {
             Self::PdnsServer if !Path::new(dns_a::SCHEMA).exists() => {
                 Err("no pdns-backend-sqlite3: run chaos-tests/install-packages".to_owned())
             }
-            Self::PdnsServer => packaged("pdns_server", "--version"),
+            Self::PdnsServer if program("pdns_server").is_none() => {
+                Err("no pdns_server: run chaos-tests/install-packages".to_owned())
+            }
+            // The server itself tells its version as an error.
+            Self::PdnsServer => packaged("pdnsutil", "--version"),
             Self::Nsupdate => packaged("nsupdate", "-V"),
             Self::Unbound => packaged("unbound", "-V"),
             Self::Pdns => packaged("pdns_recursor", "--version"),

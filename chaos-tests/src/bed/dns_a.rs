@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The key's name on all servers.
 pub const KEY: &str = "mesh-key";
 /// A tool that takes longer than this hangs.
-const TOOL_PATIENCE: Duration = Duration::from_secs(15);
+const TOOL_PATIENCE: Duration = Duration::from_secs(30);
 /// Where Debian puts the tables of PowerDNS's SQLite backend.
 pub const SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
 
@@ -108,7 +108,7 @@ impl Primary {
         let file = bed.run().host_directory(self.host)?.join("nsupdate.txt");
         write(&file, &script)?;
         let mut command = Command::new("nsupdate");
-        command.args(["-v", "-y", &format!("hmac-sha256:{KEY}:{secret}")]).arg(&file);
+        command.args(["-t", "20", "-u", "5", "-y", &format!("hmac-sha256:{KEY}:{secret}")]).arg(&file);
         let said = process::run_inside(Some(bed.space(self.host)?), command, TOOL_PATIENCE)?;
         if !said.status.success() {
             bail!("nsupdate at {}: {} {}", self.host, said.output.trim(), said.errors.trim());
@@ -164,6 +164,8 @@ zone "{origin}" {{ type primary; file "{origin}zone"; also-notify {{ {nodes}}}; 
             address = self.address,
             names = names.join(", "),
         );
+        // Knot makes its databases in a folder, and not the folder.
+        fs::create_dir_all(directory.join("db")).context("making a folder for Knot's databases")?;
         write(&directory.join("knot.conf"), &text)?;
         let mut command = Command::new(runnable("knotd", directory)?);
         command.arg("-c").arg(directory.join("knot.conf"));
@@ -173,7 +175,7 @@ zone "{origin}" {{ type primary; file "{origin}zone"; also-notify {{ {nodes}}}; 
     fn powerdns(&self, directory: &Path, secret: &str, tell: &[Ipv4Addr]) -> Result<Command> {
         let (parent, origin, at) = (self.parent, self.origin, directory.display());
         let text = format!(
-            "launch=gsqlite3\ngsqlite3-database={at}/db.sqlite\nlocal-address={}\nsocket-dir={at}\ndaemon=no\nguardian=no\n\
+            "launch=gsqlite3\ngsqlite3-database={at}/db.sqlite\ngsqlite3-pragma-synchronous=0\nlocal-address={}\nsocket-dir={at}\ndaemon=no\nguardian=no\n\
              dnsupdate=yes\nallow-dnsupdate-from=10.0.0.0/8\nprimary=yes\nsecurity-poll-suffix=\nslave-cycle-interval=1\n",
             self.address
         );

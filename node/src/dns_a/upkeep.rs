@@ -26,6 +26,8 @@ use crate::config::dns_a::DelegationConfig;
 const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Failures in a row until another node is to try.
 const FAILURES_IN_A_ROW: u32 = 3;
+/// How often the pause is doubled at most: from five minutes to more than an hour.
+const MOST_DOUBLINGS: u32 = 4;
 
 /// What the rest of the node knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +82,7 @@ impl Upkeep {
             watch: Watch::default(),
             listed: Default::default(),
             failures: 0,
+            refused: 0,
             changed_at: None,
             epoch: Instant::now(),
         };
@@ -113,6 +116,8 @@ struct Keeping {
     /// The nodes that the parent listed when it was last looked at.
     listed: std::collections::BTreeSet<Label>,
     failures: u32,
+    /// Changes in a row that came to nothing.
+    refused: u32,
     changed_at: Option<Instant>,
     epoch: Instant,
 }
@@ -185,18 +190,26 @@ impl Keeping {
         state.chosen = chosen.into_iter().collect();
         state.planned = change.as_ref().map(ToString::to_string).unwrap_or_default();
         let Some(change) = change else { return Ok(()) };
-        let too_soon = self.changed_at.is_some_and(|at| at.elapsed() < self.config.pause);
-        if self.config.dry_run || too_soon || scene.obstacle.is_some() {
+        // What is refused once is likely to be refused again: twice as long after each failure.
+        let pause = self.config.pause * 2u32.pow(self.refused.min(MOST_DOUBLINGS));
+        let too_soon = self.changed_at.is_some_and(|at| at.elapsed() < pause);
+        if self.config.dry_run || scene.obstacle.is_some() {
             return Ok(());
+        }
+        if too_soon {
+            // What stood in the way of the last try still does, as far as is known.
+            return if self.refused > 0 { Err(state.trouble.clone()) } else { Ok(()) };
         }
         // Whatever comes of it counts: an update that is refused is not tried every second either.
         self.changed_at = Some(Instant::now());
         tracing::info!(zone = %text(&zone), %change, "changing the delegation");
+        self.refused = self.refused.saturating_add(1);
         self.update(&change, &seen).await?;
         let after = self.read().await?;
         if after != change.applied(&seen) {
             return Err("the server took the change, but does not show it".into());
         }
+        self.refused = 0;
         state.listed = Some(after.servers.iter().map(text).collect());
         state.done = std::mem::take(&mut state.planned);
         Ok(())
