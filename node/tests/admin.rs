@@ -56,6 +56,20 @@ async fn raw(path: &Path, request: &str) -> (String, Value) {
 }
 
 #[tokio::test]
+async fn prometheus_gets_its_text_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _stop) = Fake::new(operator()).serve(folder.path());
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: nigh\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    assert_eq!(body, "nigh_dns_queries_total 7\n");
+}
+
+#[tokio::test]
 async fn every_report_has_the_keys_that_scripts_read() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _stop) = Fake::new(operator()).serve(folder.path());
@@ -148,8 +162,8 @@ async fn what_is_not_there_is_said_in_json_too() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _stop) = Fake::new(operator()).serve(folder.path());
     let close = "Host: nigh\r\nConnection: close\r\n";
-    let (status, body) = raw(&path, &format!("GET /metrics HTTP/1.1\r\n{close}\r\n")).await;
-    assert_eq!((status.as_str(), &body["error"]), ("HTTP/1.1 404 Not Found", &json!("nothing at /metrics")));
+    let (status, body) = raw(&path, &format!("GET /v2/status HTTP/1.1\r\n{close}\r\n")).await;
+    assert_eq!((status.as_str(), &body["error"]), ("HTTP/1.1 404 Not Found", &json!("nothing at /v2/status")));
     let (status, body) = raw(&path, &format!("DELETE /v1/catalogue HTTP/1.1\r\n{close}\r\n")).await;
     assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
     assert_eq!(body["error"], "DELETE is not for /v1/catalogue");

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `packet` | a packet | the rules of `rules.rs` for the reply of a node with something of everything |
 //! | `empty` | a packet | the same for a node that knows nothing yet |
+//! | `ways` | a packet | the short way and the long way say the same |
 //! | `query` | a packet | our parser reads what hickory's reads, and is stricter only where it means to be |
 
 pub mod decode;
@@ -28,7 +29,7 @@ use nigh_dns::{Arrival, Counters, Fault, Handler, Query, Snapshot};
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their binaries. All of them take packets, and share one corpus.
-pub const TARGETS: [(&str, Target); 3] = [("packet", packet), ("empty", empty), ("query", query)];
+pub const TARGETS: [(&str, Target); 4] = [("packet", packet), ("empty", empty), ("ways", ways), ("query", query)];
 
 /// The moment of every question.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
@@ -72,6 +73,31 @@ fn ask(handler: &Handler, data: &[u8], source: IpAddr) {
         let reply = handler.respond(data, arrival);
         if let Err(what) = rules::check(data, reply.as_deref(), udp) {
             panic!("{what}\nquery {data:02x?}\nreply {reply:02x?}");
+        }
+    }
+}
+
+/// The short way beside the long one: the same header, and the same records in the same order; only names may be
+/// compressed better, and be in the case of the question where one points at it and the other does not. As text, because
+/// hickory's records are equal when their TTLs are not.
+pub fn ways(data: &[u8]) {
+    static LONG: OnceLock<Handler> = OnceLock::new();
+    let (short, long) = (everything(), LONG.get_or_init(|| everything().clone().long_way_only()));
+    for source in ["203.0.113.9", "8.8.8.8", "2001:db8:c::1"] {
+        let source = SocketAddr::new(source.parse().expect("an address"), 53);
+        for arrival in [Arrival::udp(source, NOW), Arrival::tcp(source, NOW, Duration::from_secs(10))] {
+            let replies = [short, long].map(|handler| handler.respond(data, arrival));
+            let [Some(short), Some(long)] = &replies else {
+                assert_eq!(replies[0], replies[1], "to {data:02x?}");
+                continue;
+            };
+            if short == long {
+                continue;
+            }
+            let text = |reply: &[u8]| format!("{:?}", Message::from_vec(reply).expect("a message")).to_lowercase();
+            assert_eq!(short[..12], long[..12], "the headers to {data:02x?}");
+            assert_eq!(text(short), text(long), "to {data:02x?}");
+            assert!(short.len() <= long.len(), "compressed less: {short:02x?} to {data:02x?}");
         }
     }
 }
