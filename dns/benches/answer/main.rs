@@ -61,13 +61,13 @@ const MARGIN: f64 = 1.2;
 
 const KINDS: [Kind; 7] = [
     Kind { name: "parse", questions: plain, parse_only: true, usual: 284 },
-    Kind { name: "referral", questions: plain, parse_only: false, usual: 3_700 },
-    Kind { name: "own-cut", questions: |_| questions(Form::Cut, &[]), parse_only: false, usual: 2_450 },
-    Kind { name: "subnet", questions: |_| questions(Form::Subnet, &[]), parse_only: false, usual: 39_000 },
-    Kind { name: "cookie", questions: with_cookie, parse_only: false, usual: 4_900 },
-    Kind { name: "mixed-case", questions: |_| questions(Form::MixedCase, &[]), parse_only: false, usual: 3_700 },
+    Kind { name: "referral", questions: plain, parse_only: false, usual: 2_500 },
+    Kind { name: "own-cut", questions: |_| questions(Form::Cut, &[]), parse_only: false, usual: 2_010 },
+    Kind { name: "subnet", questions: |_| questions(Form::Subnet, &[]), parse_only: false, usual: 3_350 },
+    Kind { name: "cookie", questions: with_cookie, parse_only: false, usual: 3_720 },
+    Kind { name: "mixed-case", questions: |_| questions(Form::MixedCase, &[]), parse_only: false, usual: 2_500 },
     // A name that is not there goes the long way, through records and hickory's encoder.
-    Kind { name: "nxdomain", questions: absent, parse_only: false, usual: 13_800 },
+    Kind { name: "nxdomain", questions: absent, parse_only: false, usual: 13_500 },
 ];
 
 fn main() -> ExitCode {
@@ -146,6 +146,8 @@ fn run_one(name: &str) {
     let handler = handler(FEW_CLAIMS);
     let packets = (kind.questions)(&handler);
     let mut reply = Vec::with_capacity(usize::from(LARGEST_UDP));
+    // What a snapshot works out when it is first asked is not part of an answer.
+    packets.iter().for_each(|packet| drop(handler.respond(packet, arrival())));
     for _ in 0..COUNTED {
         batch(&handler, &packets, kind.parse_only, &mut reply);
     }
