@@ -142,7 +142,7 @@ impl Source for Running {
     }
 
     fn metrics(&self) -> String {
-        self.counters.prometheus()
+        self.counters.prometheus() + &MeasureStatus::of(&self.measured.borrow()).prometheus()
     }
 
     fn peers(&self) -> Vec<Peer> {
