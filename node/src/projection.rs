@@ -178,7 +178,7 @@ fn rows<'a>(
             state: row.state.into(),
             rtt: row.rtt(),
             loss: f32::from(row.loss_permille) / 1000.0,
-            load: None,
+            load: row.load_permille.map(|load| f32::from(load) / 1000.0),
             as_of: sampled.unwrap_or(node.confirmed),
             why: row.why.clone(),
         })

@@ -179,6 +179,7 @@ fn to_row(row: &crate::measure::Row) -> Row {
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         loss_permille: (reading.loss * 1000.0).round() as u16,
         why: if reading.state == State::Up { String::new() } else { latency::reason(&reading.why) },
+        load_permille: row.load.map(|load| (load * 1000.0).round() as u16),
     }
 }
 
@@ -199,7 +200,7 @@ fn told(row: &Row) -> Told {
         Health::Up => State::Up,
         Health::Down => State::Down,
     };
-    Told { state, rtt: row.rtt() }
+    Told { state, rtt: row.rtt(), loss_permille: row.loss_permille, load_permille: row.load_permille }
 }
 
 #[cfg(test)]
@@ -207,7 +208,7 @@ mod tests {
     use super::*;
 
     fn row(state: Health, rtt_us: Option<u32>) -> Row {
-        Row { server: ServerKey(7), state, rtt_us, loss_permille: 0, why: String::new() }
+        Row { server: ServerKey(7), state, rtt_us, loss_permille: 0, why: String::new(), load_permille: None }
     }
 
     #[test]

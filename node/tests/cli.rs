@@ -326,9 +326,9 @@ PREFIX          NODE  PREFERENCE  VERDICT  BEST
 ";
     assert_eq!(table("claims").await, claims);
     let latency = "\
-NODE  SERVICE             SERVER  ADDRESS    STATE  RTT ms  LOSS %  AGE  WHY
-fra   www.lb.example.com  fra-1   192.0.2.1  up        1.3      25   1s  -
-fra   www.lb.example.com  nyc-1   192.0.2.1  down        -      25   1s  -
+NODE  SERVICE             SERVER  ADDRESS    STATE  RTT ms  LOSS %  LOAD %  AGE  WHY
+fra   www.lb.example.com  fra-1   192.0.2.1  up        1.3      25      30   1s  -
+fra   www.lb.example.com  nyc-1   192.0.2.1  down        -      25       -   1s  -
 ";
     assert_eq!(table("latency").await, latency);
     let pools = "\

@@ -16,6 +16,8 @@ mod fleet;
 mod ground;
 #[path = "processes/origins.rs"]
 mod origins;
+#[path = "processes/policy.rs"]
+mod policy;
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};

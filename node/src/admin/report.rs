@@ -360,6 +360,9 @@ pub struct LatencyLine {
     pub rtt_ms: Option<f64>,
     /// The part of probes lost, from 0 to 1.
     pub loss: f64,
+    /// The part of its capacity in use, as it reports; none: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
     /// Seconds since it was last confirmed.
     pub age_s: f64,
     /// A few words, such as "connect: refused".

@@ -266,6 +266,7 @@ pub(super) fn latency(rows: &[LatencyLine]) -> String {
         Text("STATE"),
         Number("RTT ms"),
         Number("LOSS %"),
+        Number("LOAD %"),
         Number("AGE"),
         Text("WHY"),
     ];
@@ -280,6 +281,7 @@ pub(super) fn latency(rows: &[LatencyLine]) -> String {
                 if row.flapping { "flapping".to_owned() } else { row.state.as_str().to_owned() },
                 millis(row.rtt_ms),
                 format!("{:.0}", row.loss * 100.0),
+                row.load.map_or_else(|| NOTHING.to_owned(), |load| format!("{:.0}", load * 100.0)),
                 // A float that is no number of seconds becomes 0.
                 age(row.age_s as u64),
                 or_nothing(&row.why),

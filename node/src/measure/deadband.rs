@@ -4,7 +4,9 @@
 //! worth that. A page goes out
 //! - at once when a row appears, disappears or changes its state: answers depend on it;
 //! - when an RTT has moved by more than 10 % *and* more than 1 ms from what the mesh was told, but not within one
-//!   second of the page's last publication, whatever that was for.
+//!   second of the page's last publication, whatever that was for;
+//! - likewise when the losses are off by more than a tenth, or the load by anything: it holds still by itself
+//!   ([`super::load`]).
 //!
 //! One [`Deadband`] per page. A publication carries all rows of the page, so it settles all of them at once.
 //!
@@ -25,6 +27,8 @@ pub const SPACING: Duration = Duration::from_secs(1);
 const PART: u32 = 10;
 /// ... and by more than this.
 const STEP: Duration = Duration::from_millis(1);
+/// Losses are told again when they are off by more than this, in thousandths: of a window of 30 samples three make that.
+const LOSS_STEP: u16 = 100;
 
 /// The part of a row that others act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +37,17 @@ pub struct Told {
     pub state: State,
     /// The steering RTT.
     pub rtt: Option<Duration>,
+    /// Thousandths of the probes that were lost.
+    pub loss_permille: u16,
+    /// Thousandths of the server's capacity in use, if it tells.
+    pub load_permille: Option<u16>,
 }
 
 impl From<&Reading> for Told {
     fn from(reading: &Reading) -> Self {
-        Self { state: reading.state, rtt: reading.rtt }
+        // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
+        let loss_permille = (reading.loss * 1000.0).round() as u16;
+        Self { state: reading.state, rtt: reading.rtt, loss_permille, load_permille: None }
     }
 }
 
@@ -72,11 +82,11 @@ impl<K: Ord> Deadband<K> {
         let mut pairs = self.told.values().zip(rows.values());
         let urgent = !same_rows || pairs.clone().any(|(told, row)| told.state != row.state);
         let free_at = self.last.map_or(now, |last| last + SPACING);
-        if urgent || (now >= free_at && pairs.clone().any(|(told, row)| moved(told.rtt, row.rtt))) {
+        if urgent || (now >= free_at && pairs.clone().any(|(told, row)| off(told, row))) {
             self.told = rows;
             self.last = Some(now);
             Verdict::Publish
-        } else if pairs.any(|(told, row)| moved(told.rtt, row.rtt)) {
+        } else if pairs.any(|(told, row)| off(told, row)) {
             Verdict::Wait(free_at)
         } else {
             Verdict::Quiet
@@ -87,6 +97,13 @@ impl<K: Ord> Deadband<K> {
     pub fn told(&self) -> &BTreeMap<K, Told> {
         &self.told
     }
+}
+
+/// Whether a row is outside the deadband of what was told.
+fn off(told: &Told, now: &Told) -> bool {
+    moved(told.rtt, now.rtt)
+        || told.loss_permille.abs_diff(now.loss_permille) > LOSS_STEP
+        || told.load_permille != now.load_permille
 }
 
 /// Whether `now` lies outside the deadband around `told`.
@@ -110,8 +127,12 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    fn told(state: State, rtt: Option<Duration>) -> Told {
+        Told { state, rtt, loss_permille: 0, load_permille: None }
+    }
+
     fn page<const N: usize>(rows: [(State, u64); N]) -> BTreeMap<usize, Told> {
-        rows.into_iter().map(|(state, rtt)| Told { state, rtt: (rtt > 0).then(|| ms(rtt)) }).enumerate().collect()
+        rows.into_iter().map(|(state, rtt)| told(state, (rtt > 0).then(|| ms(rtt)))).enumerate().collect()
     }
 
     #[test]
@@ -147,14 +168,33 @@ mod tests {
     #[test]
     fn another_row_in_the_same_place_is_a_change() {
         let mut deadband = Deadband::default();
-        let told = Told { state: State::Up, rtt: Some(ms(20)) };
+        let told = told(State::Up, Some(ms(20)));
         assert_eq!(deadband.offer(ms(0), BTreeMap::from([("a", told)])), Verdict::Publish);
         assert_eq!(deadband.offer(ms(1), BTreeMap::from([("b", told)])), Verdict::Publish);
     }
 
+    #[test]
+    fn load_and_losses_are_told_as_round_trips_are() {
+        let mut deadband = Deadband::default();
+        let row = |loss_permille, load_permille| {
+            BTreeMap::from([("a", Told { loss_permille, load_permille, ..told(State::Up, Some(ms(20))) })])
+        };
+        assert_eq!(deadband.offer(ms(0), row(0, None)), Verdict::Publish);
+        for (at, rows, wanted) in [
+            (1500, row(100, None), Verdict::Quiet),
+            (1600, row(101, None), Verdict::Publish),
+            (1700, row(101, Some(400)), Verdict::Wait(ms(2600))),
+            (2600, row(101, Some(400)), Verdict::Publish),
+            (9000, row(101, Some(400)), Verdict::Quiet),
+            (9000, row(101, None), Verdict::Publish),
+        ] {
+            assert_eq!(deadband.offer(ms(at), rows.clone()), wanted, "at {at}: {rows:?}");
+        }
+    }
+
     fn any_page() -> impl Strategy<Value = BTreeMap<usize, Told>> {
         let state = prop::sample::select(vec![State::Up, State::Up, State::Up, State::Up, State::Down, State::Unknown]);
-        let row = (state, 1u64..40).prop_map(|(state, rtt)| Told { state, rtt: Some(ms(rtt)) });
+        let row = (state, 1u64..40).prop_map(|(state, rtt)| told(state, Some(ms(rtt))));
         prop::collection::btree_map(0usize..3, row, 2..4)
     }
 

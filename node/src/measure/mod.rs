@@ -25,6 +25,8 @@ pub mod dns;
 pub mod filter;
 pub mod icmp;
 pub mod isolation;
+pub mod load;
+pub mod orca;
 pub mod outcome;
 pub mod pace;
 pub mod schedule;

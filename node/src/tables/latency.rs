@@ -15,6 +15,9 @@ use super::{MAX_ROWS, ROWS_PER_PAGE};
 /// The longest reason that is sent or taken, in bytes.
 const MAX_WHY: usize = 80;
 
+/// Ten times a server's capacity: beyond, a figure makes no sense.
+const MAX_LOAD: u16 = 10_000;
+
 /// Names a server of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServerKey(pub u64);
@@ -45,6 +48,9 @@ pub struct Row {
     pub loss_permille: u16,
     /// Why it is down; empty when it is not.
     pub why: String,
+    /// Thousandths of its capacity in use, as it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_permille: Option<u16>,
 }
 
 /// A server's state as it travels.
@@ -104,6 +110,7 @@ pub fn decode(body: &[u8]) -> Option<Vec<Row>> {
     for row in &mut rows {
         row.why = reason(&row.why);
         row.loss_permille = row.loss_permille.min(1000);
+        row.load_permille = row.load_permille.map(|load| load.min(MAX_LOAD));
     }
     Some(rows)
 }
@@ -122,6 +129,7 @@ mod tests {
             rtt_us: Some(n),
             loss_permille: 10,
             why: if n.is_multiple_of(3) { "connect: refused".into() } else { String::new() },
+            load_permille: n.is_multiple_of(2).then_some(310),
         }
     }
 
@@ -139,6 +147,35 @@ mod tests {
             read.sort_by_key(|row| row.rtt_us);
             assert_eq!(read, rows);
         }
+    }
+
+    /// A row as the first version wrote and read it.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct First {
+        server: ServerKey,
+        state: Health,
+        rtt_us: Option<u32>,
+        loss_permille: u16,
+        why: String,
+    }
+
+    #[test]
+    fn rows_are_read_by_versions_that_know_nothing_of_load_and_the_other_way_round() {
+        let first =
+            First { server: ServerKey(7), state: Health::Up, rtt_us: Some(9), loss_permille: 1, why: "".into() };
+        let row = Row {
+            server: ServerKey(7),
+            state: Health::Up,
+            rtt_us: Some(9),
+            loss_permille: 1,
+            why: String::new(),
+            load_permille: None,
+        };
+        assert_eq!(codec::encode(&[&row]), codec::encode(&[&first]));
+        assert_eq!(decode(&codec::encode(&[&first])).unwrap(), std::slice::from_ref(&row));
+        let loaded = Row { load_permille: Some(500), ..row };
+        let read: Vec<First> = codec::decode(&codec::encode(&[&loaded])).unwrap();
+        assert_eq!(read, [first]);
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Source for Fake {
             state,
             rtt_ms,
             loss: 0.25,
+            load: rtt_ms.map(|_| 0.3),
             age_s: 1.5,
             why: String::new(),
             flapping: false,

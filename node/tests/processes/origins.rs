@@ -21,23 +21,26 @@ const REQUEST: usize = 1024;
 pub struct Origins {
     held: Vec<watch::Sender<bool>>,
     answered: Vec<Arc<AtomicUsize>>,
+    loads: Vec<Arc<AtomicUsize>>,
     _tasks: JoinSet<()>,
 }
 
 impl Origins {
     /// Starts them.
     pub async fn start(ground: &Ground) -> Self {
-        let mut this = Self { held: Vec::new(), answered: Vec::new(), _tasks: JoinSet::new() };
+        let mut this = Self { held: Vec::new(), answered: Vec::new(), loads: Vec::new(), _tasks: JoinSet::new() };
         for origin in 0..NAMES.len() {
             let listener = TcpListener::bind(ground.origin(origin)).await.unwrap();
             let (held, free) = watch::channel(false);
             let answered = Arc::new(AtomicUsize::new(0));
             this.held.push(held);
             this.answered.push(answered.clone());
+            let load = Arc::new(AtomicUsize::new(0));
+            this.loads.push(load.clone());
             this._tasks.spawn(async move {
                 let mut connections = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
-                    connections.spawn(respond(stream, origin, free.clone(), answered.clone()));
+                    connections.spawn(respond(stream, origin, free.clone(), answered.clone(), load.clone()));
                 }
             });
         }
@@ -49,13 +52,24 @@ impl Origins {
         self.held[origin].send_replace(held);
     }
 
+    /// From now on an origin reports that so many percent of it are in use; 0: it reports nothing.
+    pub fn report(&self, origin: usize, percent: usize) {
+        self.loads[origin].store(percent, Ordering::Relaxed);
+    }
+
     /// How many requests an origin has answered.
     pub fn answered(&self, origin: usize) -> usize {
         self.answered[origin].load(Ordering::Relaxed)
     }
 }
 
-async fn respond(mut stream: TcpStream, origin: usize, mut free: watch::Receiver<bool>, answered: Arc<AtomicUsize>) {
+async fn respond(
+    mut stream: TcpStream,
+    origin: usize,
+    mut free: watch::Receiver<bool>,
+    answered: Arc<AtomicUsize>,
+    load: Arc<AtomicUsize>,
+) {
     let mut request = Vec::with_capacity(REQUEST);
     while !request.ends_with(b"\r\n\r\n") {
         match stream.read_buf(&mut request).await {
@@ -70,7 +84,12 @@ async fn respond(mut stream: TcpStream, origin: usize, mut free: watch::Receiver
     let steps = (NAMES.len() + origin - node) % NAMES.len();
     tokio::time::sleep(STEP * u32::try_from(steps).unwrap()).await;
     free.wait_for(|held| !held).await.ok();
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok();
+    let report = match load.load(Ordering::Relaxed) {
+        0 => String::new(),
+        percent => format!("Endpoint-Load-Metrics: TEXT cpu_utilization={}\r\n", percent as f64 / 100.0),
+    };
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{report}Connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok();
     answered.fetch_add(1, Ordering::Relaxed);
 }
 

@@ -19,6 +19,8 @@ pub struct Row {
     pub every: Duration,
     /// It answers, and is held down because it went down too often.
     pub flapping: bool,
+    /// The share of its capacity in use, as it reports, held still.
+    pub load: Option<f32>,
     /// What its last answer showed beside.
     pub seen: Seen,
 }
@@ -35,7 +37,7 @@ impl Row {
             why: String::new(),
         };
         let every = target.probe.health.interval;
-        Self { target: Arc::new(target), reading, every, flapping: false, seen: Seen::default() }
+        Self { target: Arc::new(target), reading, every, flapping: false, load: None, seen: Seen::default() }
     }
 }
 

@@ -8,6 +8,8 @@ use super::{Pace, STALE};
 use crate::measure::damping::Damping;
 use crate::measure::filter::{Filter, Reading, State};
 use crate::measure::isolation::{Standing, Witness};
+use crate::measure::load::Gauge;
+use crate::measure::orca::Report;
 use crate::measure::outcome::{Attempt, Outcome, Seen};
 use crate::measure::target::{Probe, Target};
 
@@ -29,6 +31,8 @@ pub(super) struct Watched {
     /// What was shown before damping, when it was last looked at.
     noticed: State,
     seen: Seen,
+    /// How busy the server says it is.
+    gauge: Gauge,
     last: Option<(Duration, Outcome)>,
     /// When a probe was last made. Samples that are forgiven leave the filter's word for it behind.
     made: Option<Duration>,
@@ -47,6 +51,7 @@ impl Watched {
             damping: Damping::default(),
             noticed: State::Unknown,
             seen: Seen::default(),
+            gauge: Gauge::default(),
             last: None,
             made: None,
             streak: 0,
@@ -72,6 +77,8 @@ impl Watched {
         self.filter.record(now, &attempt.outcome);
         if answered {
             self.good = Some(self.filter.clone());
+            let report = attempt.seen.load.as_deref().and_then(Report::read);
+            self.gauge.record(now, report.and_then(|report| report.load()));
         }
         if attempt.seen != Seen::default() || answered {
             self.seen = attempt.seen;
@@ -159,7 +166,8 @@ impl Watched {
             reading.state = State::Down;
             reading.why = FLAPPING.to_owned();
         }
-        Row { target, reading, every, flapping, seen: self.seen.clone() }
+        let load = self.gauge.told().or_else(|| latency.and_then(|latency| latency.gauge.told()));
+        Row { target, reading, every, flapping, load, seen: self.seen.clone() }
     }
 
     pub(super) fn report(
