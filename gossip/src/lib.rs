@@ -21,6 +21,7 @@
 
 pub mod admission;
 mod bits;
+mod budget;
 pub mod codec;
 mod content;
 pub mod engine;
@@ -34,6 +35,7 @@ pub mod member;
 pub mod message;
 mod page;
 mod pages;
+mod quota;
 mod repair;
 mod replica;
 mod roster;
@@ -49,8 +51,9 @@ pub use id::{IdError, NodeId};
 pub use liveness::verdict;
 pub use page::{Header, Key, MAX_BODY, Owner, Page, PageError, Slot, Stamp, Table};
 pub use pages::Pages;
+pub use quota::{MAX_BYTES_PER_NODE, MAX_PAGES_PER_NODE};
 pub use repair::Listed;
-pub use replica::{Accepted, Admission, Equivocation, MAX_BYTES_PER_NODE, MAX_PAGES_PER_NODE, Refused, Replica};
+pub use replica::{Accepted, Admission, Equivocation, Refused, Replica};
 #[cfg(feature = "shell")]
 pub use shell::{MemberView, Mesh, MeshConfig, MeshError, MeshView};
 pub use time::Moment;

@@ -15,7 +15,7 @@ use crate::{
     bits::Bits,
     frame::Frame,
     message::{Beat, Graft, Message, PAGES_PER_MESSAGE},
-    page::Key,
+    page::{Key, Page},
     repair::Listed,
     time::Moment,
 };
@@ -29,6 +29,9 @@ pub(crate) const QUEUE_NOTICES: usize = 2048;
 /// Repair messages answered for one peer in a second. Each costs a look at many pages; two honest nodes that find each
 /// other different exchange at most 15 (see the engine's ticks).
 const REPAIRS: u32 = 20;
+/// Salted roots of one peer are looked at no more often than this. An honest one sends a salt in each 64th of its rounds,
+/// to one of its sixteen peers.
+const SALTED_EVERY: Duration = Duration::from_secs(10);
 /// Bytes of pages that one peer may have by asking for single ones, in a second. An honest peer misses a few of what
 /// was news a moment ago; eight bytes that ask for a page of eight kilobytes must not be answered at any rate.
 const GRAFTED_BYTES: usize = QUEUE_BYTES;
@@ -99,10 +102,20 @@ pub(crate) struct Link {
     pub(crate) heard: Moment,
     /// Origins whose news the peer is only told of.
     pub(crate) lazy: Bits,
-    /// The peer watches me: it is sent beats more often than others, and notices with them.
-    pub(crate) is_watcher: bool,
+    /// The peer watches me, and when in a round it is its turn to be sent a beat. It is told of news as well.
+    pub(crate) turn: Option<u64>,
+    /// When the peer was last sent a beat.
+    pub(crate) beaten: Moment,
     /// I asked the peer to send me news of everyone.
     pub(crate) feeds: bool,
+    /// The salt of my root that the peer has not answered.
+    pub(crate) asked: Option<u64>,
+    /// I sent sums: the peer may list digests.
+    pub(crate) expects_digests: bool,
+    /// I listed digests: the peer may want pages.
+    pub(crate) expects_want: bool,
+    /// When a salted root of this peer was last looked at.
+    salted: Option<Moment>,
     /// Of how many parallel exchanges of repair this peer has which.
     pub(crate) share: Option<(u8, u8)>,
     /// Since when the overlay does not ask for this link.
@@ -118,6 +131,8 @@ pub(crate) struct Link {
     urgent: Queue,
     news: Queue,
     given: Queue,
+    /// Proofs against liars, on their way once each.
+    proofs: VecDeque<[Page; 2]>,
     /// Asked for once the pages above are out: the peer may then see that it wants nothing.
     want: Vec<Listed>,
     /// Repair messages that this peer may still send in this second.
@@ -150,6 +165,7 @@ impl Link {
         let wanted: usize = self.want.iter().map(|listed| listed.digests.len()).sum();
         let holds = self.control.len() <= QUEUE_CONTROL
             && notices <= Some(QUEUE_NOTICES)
+            && self.proofs.len() <= QUEUE_CONTROL
             && self.want.len() <= crate::repair::BUCKETS
             && wanted * 8 <= crate::message::MAX_MESSAGE;
         (!holds).then(|| format!("{} control, {notices:?} notices, {wanted} wanted", self.control.len()))
@@ -158,6 +174,11 @@ impl Link {
     /// A heartbeat is due.
     pub(crate) fn beat(&mut self) {
         self.beat_due.get_or_insert(false);
+    }
+
+    /// Whether a heartbeat is due.
+    pub(crate) fn beats(&self) -> bool {
+        self.beat_due.is_some()
     }
 
     /// A heartbeat that asks for one back is due.
@@ -176,6 +197,21 @@ impl Link {
         let left = self.repairs.checked_sub(1);
         self.repairs = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// Whether a salted root of this peer is looked at now: it costs a hash of every page.
+    pub(crate) fn take_salted(&mut self, now: Moment) -> bool {
+        let due = self.salted.is_none_or(|last| now.since(last) >= SALTED_EVERY);
+        if due {
+            self.salted = Some(now);
+        }
+        due
+    }
+
+    pub(crate) fn push_proof(&mut self, proof: [Page; 2]) {
+        if self.proofs.len() < QUEUE_CONTROL {
+            self.proofs.push_back(proof);
+        }
     }
 
     pub(crate) fn push(&mut self, message: Message) {
@@ -247,6 +283,7 @@ impl Link {
         if self.greeted
             && let Some(probe) = self.beat_due.take()
         {
+            self.beaten = now;
             let echo = self.last_clock.map(|(clock, at)| (clock, now.0.saturating_sub(at.0)));
             return Some(Message::Beat(Beat { clock: now.0, echo, probe }));
         }
@@ -262,6 +299,9 @@ impl Link {
         }
         if self.graft != Graft::default() {
             return Some(Message::Graft(std::mem::take(&mut self.graft)));
+        }
+        if let Some(proof) = self.proofs.pop_front() {
+            return Some(Message::News(proof.map(Frame::whole).into()));
         }
         for queue in [&mut self.urgent, &mut self.news] {
             let batch = queue.pop();
@@ -315,7 +355,7 @@ mod tests {
     use super::*;
     use crate::{
         frame::{Delta, Of},
-        page::{MAX_BODY, Owner, Page, Slot, Table},
+        page::{MAX_BODY, Owner, Slot, Table},
     };
 
     fn page(slot: u32, version: u64, size: usize) -> Page {

@@ -66,6 +66,11 @@ impl Pages {
         })
     }
 
+    /// The operators' pages, bucket by bucket, each in the order of its keys.
+    pub(crate) fn operator_buckets(&self) -> impl Iterator<Item = &[Page]> {
+        self.operators.iter().map(|bucket| &bucket[..])
+    }
+
     /// The operators' pages of one table.
     pub fn of_operators(&self, table: Table) -> impl Iterator<Item = &Page> {
         self.of(Owner::Operators).filter(move |page| page.key_ref().table == table)

@@ -9,9 +9,8 @@
 //! before its writer's certificate is refused, not kept aside, and repair brings it again; a revocation removes what is
 //! held. So two replicas that hold the same admissions and are offered the same pages hold the same pages.
 //!
-//! Bounds: a writer may hold [`MAX_PAGES_PER_NODE`] pages and [`MAX_BYTES_PER_NODE`], operators
-//! [`MAX_OPERATOR_PAGES`], and there are as many writers as the operator admitted. A page over a bound is refused; below
-//! the bounds the laws hold for any order.
+//! Bounds: each writer has a [quota](crate::quota), and there are as many writers as the operator admitted. Below it the
+//! laws hold for any order; above it replicas that hear each other still come to hold the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,16 +21,9 @@ use crate::{
     id::NodeId,
     page::{Key, Owner, Page, Stamp, Table},
     pages::Pages,
+    quota::{MAX_BYTES_PER_NODE, Quota},
     repair::BUCKETS,
 };
-
-/// Pages one node may own: 100 claims and 1,000 services of 20 servers need about 330.
-pub const MAX_PAGES_PER_NODE: usize = 1024;
-/// Bytes of pages one node may own: four times what that many rows need.
-pub const MAX_BYTES_PER_NODE: usize = 2 << 20;
-/// Catalogue records, admissions and revocations of the whole mesh: 20,000 nodes that came and went, 3,000 services
-/// with 20 servers each.
-pub const MAX_OPERATOR_PAGES: usize = 100_000;
 
 /// What became of a page that may be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +94,9 @@ pub struct Replica {
     sums: Vec<u64>,
     /// The first proof against each signer; bounded by the number of writers.
     equivocations: BTreeMap<NodeId, Equivocation>,
+    quota: Quota,
+    /// Pages that had to go since this was last asked, for others of the same writer.
+    crowded_out: Vec<Page>,
 }
 
 impl Replica {
@@ -115,6 +110,8 @@ impl Replica {
             operator_pages: 0,
             sums: vec![0; BUCKETS],
             equivocations: BTreeMap::new(),
+            quota: Quota::default(),
+            crowded_out: Vec::new(),
         }
     }
 
@@ -130,8 +127,9 @@ impl Replica {
     pub fn accept(&mut self, page: Page) -> Result<Accepted, Refused> {
         let Some(held) = self.pages.get(page.key_ref()) else {
             self.may_write(&page)?;
-            self.has_room(&page, None)?;
+            let go = self.make_room(&page, None)?;
             self.put(page, None);
+            self.crowd_out(&go);
             return Ok(Accepted::New);
         };
         // A page of this key is held, so a node that owns it is a member: no need to look again.
@@ -140,19 +138,44 @@ impl Replica {
         if mine == theirs {
             return Ok(Accepted::Duplicate);
         }
+        let held = held.clone();
         if (mine.major, mine.minor) == (theirs.major, theirs.minor) && held.signer() == page.signer() {
-            let (kept, lost) = if theirs > mine { (page.clone(), held.clone()) } else { (held.clone(), page.clone()) };
-            self.equivocations.entry(page.signer()).or_insert(Equivocation { kept, lost });
+            let (kept, lost) = if theirs > mine { (&page, &held) } else { (&held, &page) };
+            self.note_equivocation(kept, lost);
         }
         if theirs < mine {
             return Ok(Accepted::Stale);
         }
-        let held = held.clone();
-        if page.size() > held.size() {
-            self.has_room(&page, Some(&held))?;
-        }
+        let go = self.make_room(&page, Some(&held))?;
         self.put(page, Some(&held));
+        self.crowd_out(&go);
         Ok(Accepted::New)
+    }
+
+    fn make_room(&self, page: &Page, held: Option<&Page>) -> Result<Vec<Key>, Refused> {
+        self.quota.make_room(&self.pages, page, held, self.operator_pages)
+    }
+
+    fn crowd_out(&mut self, go: &[Key]) {
+        for key in go {
+            let Some(page) = self.pages.get(key).cloned() else { continue };
+            self.remove(&page);
+            self.crowded_out.push(page);
+        }
+    }
+
+    /// Pages that had to go since this was last asked.
+    pub(crate) fn take_crowded_out(&mut self) -> Vec<Page> {
+        std::mem::take(&mut self.crowded_out)
+    }
+
+    fn remove(&mut self, page: &Page) {
+        let sum = &mut self.sums[page.bucket()];
+        *sum = sum.wrapping_sub(page.digest());
+        if page.key_ref().owner == Owner::Operators {
+            self.operator_pages -= 1;
+        }
+        self.pages.remove(page.key_ref());
     }
 
     fn put(&mut self, page: Page, held: Option<&Page>) {
@@ -179,6 +202,10 @@ impl Replica {
                 return Some(format!("{page:?} is held where it is not found"));
             }
         }
+        let owners: BTreeSet<Owner> = self.pages.iter().map(|page| page.key_ref().owner).collect();
+        if let Some(owner) = owners.iter().find(|owner| self.quota.exceeded(&self.pages, **owner, operators)) {
+            return Some(format!("{owner:?} holds more than it may"));
+        }
         let holds = sums == self.sums && len == self.pages.len() && operators == self.operator_pages;
         (!holds).then(|| format!("sums {:?}, {len} pages, {operators} of operators", sums == self.sums))
     }
@@ -186,11 +213,7 @@ impl Replica {
     /// Removes all pages of a node that was revoked; says which keys they had.
     pub(crate) fn purge(&mut self, node: NodeId) -> Vec<Key> {
         let gone: Vec<Page> = self.pages.of(Owner::Node(node)).cloned().collect();
-        for page in &gone {
-            let sum = &mut self.sums[page.bucket()];
-            *sum = sum.wrapping_sub(page.digest());
-            self.pages.remove(page.key_ref());
-        }
+        gone.iter().for_each(|page| self.remove(page));
         gone.iter().map(Page::key).collect()
     }
 
@@ -255,6 +278,21 @@ impl Replica {
         self.equivocations.values()
     }
 
+    /// The first proof against this signer.
+    pub(crate) fn equivocation(&self, signer: NodeId) -> Option<&Equivocation> {
+        self.equivocations.get(&signer)
+    }
+
+    /// Keeps two pages of one key and version if they are the first proof against a signer that may write here; says
+    /// whether they are.
+    pub(crate) fn note_equivocation(&mut self, kept: &Page, lost: &Page) -> bool {
+        if self.equivocations.contains_key(&kept.signer()) || self.may_write(kept).is_err() {
+            return false;
+        }
+        self.equivocations.insert(kept.signer(), Equivocation { kept: kept.clone(), lost: lost.clone() });
+        true
+    }
+
     fn may_sign(&self, page: &Page) -> Result<(), Refused> {
         let (key, signer) = (page.key(), page.signer());
         let may = match key.owner {
@@ -271,22 +309,6 @@ impl Replica {
             _ => Ok(()),
         }
     }
-
-    fn has_room(&self, page: &Page, held: Option<&Page>) -> Result<(), Refused> {
-        let owner = page.key().owner;
-        let (pages, bytes, limit) = match owner {
-            Owner::Operators => (self.operator_pages, 0, MAX_OPERATOR_PAGES),
-            Owner::Node(_) => {
-                let all = self.pages.of(owner);
-                let (pages, bytes) = all.fold((0, 0), |(n, bytes), page| (n + 1, bytes + page.size()));
-                (pages, bytes + page.size() - held.map_or(0, Page::size), MAX_PAGES_PER_NODE)
-            }
-        };
-        if held.is_none() && pages >= limit {
-            return Err(Refused::TooManyPages { owner, limit });
-        }
-        if bytes > MAX_BYTES_PER_NODE { Err(Refused::TooManyBytes(owner)) } else { Ok(()) }
-    }
 }
 
 impl CmRDT for Replica {
@@ -295,13 +317,14 @@ impl CmRDT for Replica {
 
     fn validate_op(&self, page: &Page) -> Result<(), Refused> {
         self.may_write(page)?;
-        self.has_room(page, self.pages.get(page.key_ref()))
+        self.make_room(page, self.pages.get(page.key_ref())).map(drop)
     }
 
     fn apply(&mut self, page: Page) {
         // The trait has no way to refuse; `validate_op` is asked first, and what it refuses changes nothing here.
         let ends = (page.key().table == Table::REVOCATION).then(|| admission::read_revocation(&page)).flatten();
         let _ = self.accept(page);
+        self.crowded_out.clear();
         if let Some(node) = ends.filter(|node| *node != self.me && !self.is_admitted(*node)) {
             self.purge(node);
         }
@@ -339,7 +362,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::page::Slot;
+    use crate::{page::Slot, quota::MAX_PAGES_PER_NODE};
 
     fn writer(n: u8) -> SigningKey {
         SigningKey::from_bytes(&[n; 32])
@@ -500,6 +523,35 @@ mod tests {
             let proof: Vec<_> = replica.equivocations().collect();
             assert_eq!(proof.len(), 1);
             assert!(proof[0].kept.stamp() > proof[0].lost.stamp());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Writers over their limits, sizes that grow and shrink: two replicas that tell each other all they hold, a few
+        /// times, hold the same.
+        #[test]
+        fn beyond_the_limits_replicas_agree_as_well(
+            a in prop::collection::vec((0u32..12, 0u64..6, 0u8..200), 0..30),
+            b in prop::collection::vec((0u32..12, 0u64..6, 0u8..200), 0..30),
+        ) {
+            let quota = Quota { pages: 6, bytes: 2500, operator_pages: 5 };
+            let filled = |pages: &[(u32, u64, u8)]| {
+                let mut replica = Replica { quota, ..empty() };
+                for (slot, minor, body) in pages {
+                    replica.apply(page(0, 0, *slot, 1, *minor, *body));
+                    replica.apply(page(3, 0, *slot, 1, *minor, 1));
+                }
+                replica
+            };
+            let (mut a, mut b) = (filled(&a), filled(&b));
+            for _ in 0..13 {
+                (a, b) = (merged(a.clone(), b.clone()), merged(b, a));
+            }
+            prop_assert_eq!(&a, &b);
+            prop_assert_eq!(a.inconsistency(), None);
+            prop_assert_eq!(a.certificates().count(), 3, "what else operators write does not end a membership");
         }
     }
 

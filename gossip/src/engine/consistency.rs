@@ -4,11 +4,7 @@
 //! Looks at everything, so it is for tests and fuzzing; nothing in the engine calls it.
 
 use super::{Engine, hello::MAX_STRANGERS};
-use crate::{
-    liveness::verdict::Standing,
-    page::{Owner, Page, Slot, Table},
-    roster::Seat,
-};
+use crate::{liveness::verdict::Standing, page::Page, roster::Seat};
 
 impl Engine {
     /// What does not hold, in words; `None` if all does.
@@ -20,6 +16,7 @@ impl Engine {
             .or_else(|| self.stale_roster())
             .or_else(|| self.links.iter().find_map(|(peer, link)| Some(format!("{peer}: {}", link.inconsistency()?))))
             .or_else(|| self.spread.inconsistency())
+            .or_else(|| self.missing.inconsistency())
             .or_else(|| self.unbounded())
     }
 
@@ -54,10 +51,11 @@ impl Engine {
                     self.incarnations[seat.index()]
                 ));
             }
-            let key = crate::page::Key { owner: Owner::Node(id), table: Table::WATCH, slot: Slot::page(0) };
-            let rows = self.replica.page(&key).map(Page::watch_rows).unwrap_or_default().iter();
-            let rows: Vec<(Seat, u64)> =
-                rows.filter_map(|row| Some((self.roster.seat(&row.accused)?, row.incarnation))).collect();
+            let rows: Vec<(Seat, u64)> = self
+                .watch_pages(id)
+                .flat_map(Page::watch_rows)
+                .filter_map(|row| Some((self.roster.seat(&row.accused)?, row.incarnation)))
+                .collect();
             let kept = self.accusations.get(&seat).map(Vec::as_slice).unwrap_or_default();
             (kept != rows).then(|| format!("{id} accuses {kept:?}, its page says {rows:?}"))
         })
@@ -69,6 +67,7 @@ impl Engine {
             ("more strangers at the door than may be", strangers <= MAX_STRANGERS),
             ("something is ready for a link that is not", self.ready.iter().all(|peer| self.links.contains_key(peer))),
             ("more to dial than there are members", self.dialler.len() <= 2 * self.roster.len() + self.dialler.known()),
+            ("more refused writers remembered than may be", self.repair.unknown() <= super::exchange::MAX_UNKNOWN),
             ("more jumps remembered than fit the window", self.own.jumps_remembered() <= 64),
         ];
         bounds.iter().find(|(_, holds)| !holds).map(|(words, _)| (*words).to_string())

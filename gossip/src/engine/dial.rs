@@ -111,7 +111,11 @@ impl Engine {
         }
         let neighbours = std::mem::take(&mut self.around.neighbours);
         let mut targets = Vec::new();
-        for id in neighbours.iter().filter(|id| !self.links.contains_key(id)) {
+        // One whose certificate has ended I would not let in.
+        for id in &neighbours {
+            if self.links.contains_key(id) || !self.may_link(*id) {
+                continue;
+            }
             let since = *self.dialler.wanted_since.entry(*id).or_insert(now);
             if self.id < *id || now.since(since) >= PATIENCE {
                 targets.extend(self.member_target(*id));
@@ -171,7 +175,7 @@ impl Engine {
             .seats()
             .filter(|seat| self.verdicts.get(seat.index()) == Some(&Verdict::Dead))
             .map(|seat| self.roster.id(seat))
-            .filter(|id| !self.links.contains_key(id))
+            .filter(|id| !self.links.contains_key(id) && self.may_link(*id))
             .collect();
         if dead.is_empty() {
             return None;

@@ -3,8 +3,11 @@
 //! Repair asks one neighbour a second (less often in a mesh of thousands, where something is always on its way), one
 //! round in 64 under a salt. While pages keep coming that were really lacking, it asks up to [`PARALLEL`] neighbours at
 //! once, each for its share of the buckets: so a node with an empty disk fills it.
+//!
+//! Each step answers the one before: sums are looked at after a root of mine, digests after sums of mine, wants after
+//! digests of mine. What comes unasked is not looked at, for each step costs more than the one before.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use rand::{RngExt, seq::IteratorRandom};
 
@@ -16,7 +19,7 @@ use crate::{
     message::Message,
     page::{Owner, Page},
     repair::{self, Digest, Listed, SETTLED},
-    replica::Accepted,
+    replica::{Accepted, Refused},
     time::Moment,
 };
 
@@ -26,20 +29,37 @@ const PARALLEL: usize = 4;
 const DRAINED: Duration = Duration::from_millis(150);
 /// Rounds between two with a salt.
 const SALTED: u64 = 64;
+/// Refused writers that are remembered. Of more than this some may become members, so any admission may be one.
+pub(super) const MAX_UNKNOWN: usize = 1024;
 /// One more second between rounds for each so many members.
 const CALM: usize = 1000;
 
 #[derive(Default)]
 pub(super) struct Repair {
+    /// Something is lacking: do not wait for the next round.
     soon: bool,
     given: Moment,
     rounds: u64,
+    /// Writers of whom pages were refused because nobody here had heard of their admission.
+    unknown: BTreeSet<NodeId>,
 }
 
 impl Repair {
-    /// Something is lacking: do not wait for the next round.
-    pub(super) fn soon(&mut self) {
-        self.soon = true;
+    fn refused(&mut self, writer: NodeId) {
+        if self.unknown.len() < MAX_UNKNOWN {
+            self.unknown.insert(writer);
+        }
+    }
+
+    /// A writer was admitted. What was refused of it is lacking; of one that nothing came of, all is on its way. Else a
+    /// bulk of admissions would set all nodes asking all others, again and again.
+    pub(super) fn admitted(&mut self, writer: NodeId) {
+        self.soon |= self.unknown.len() >= MAX_UNKNOWN || self.unknown.contains(&writer);
+        self.unknown.remove(&writer);
+    }
+
+    pub(super) fn unknown(&self) -> usize {
+        self.unknown.len()
     }
 }
 
@@ -72,7 +92,10 @@ impl Engine {
             Message::Beat(beat) => {
                 if let Some(link) = self.links.get_mut(&from) {
                     link.handle_beat(now, beat);
-                    if beat.probe {
+                    if link.turn.is_none() && now.since(link.beaten) >= super::ANSWER_EVERY {
+                        link.beat();
+                    }
+                    if link.beats() {
                         self.ready.insert(from);
                     }
                 }
@@ -82,19 +105,20 @@ impl Engine {
             Message::Prune(origins) => self.handle_prune(from, &origins),
             Message::Have(digests) => self.handle_have(now, from, &digests),
             Message::Graft(graft) => self.handle_graft(from, &graft),
-            Message::Root { salt, root } => {
-                let mine = Digest::of(&self.replica, salt);
-                if mine.root() != root {
-                    self.answer(from, Message::Buckets { salt, sums: mine.into_sums() });
-                }
-            }
+            Message::Root { salt, root } => self.handle_root(now, from, salt, root),
             Message::Buckets { salt, sums } => self.handle_buckets(now, from, salt, sums),
             Message::Digests(lists) => self.handle_digests(now, from, &lists),
-            Message::Want(lists) => self.give(from, repair::find(&self.replica, &lists)),
+            Message::Want(lists) => {
+                if self.links.get_mut(&from).is_some_and(|link| std::mem::take(&mut link.expects_want)) {
+                    self.give(from, repair::find(&self.replica, &lists));
+                }
+            }
         }
     }
 
     fn handle_frames(&mut self, now: Moment, from: NodeId, frames: &[Frame], way: Way) {
+        // The pages of a proof were not sent for a tree, and teach it nothing.
+        let way = if way == Way::News && self.handle_proof(frames) { Way::Grafted } else { way };
         for frame in frames {
             self.handle_frame(now, from, frame, way);
         }
@@ -113,7 +137,7 @@ impl Engine {
             mine == stamp || (mine.major, mine.minor) > (stamp.major, stamp.minor)
         }) {
             self.counts.pages_again += 1;
-            self.spread.came(digest);
+            self.missing.remove(digest);
             if way == Way::News {
                 self.handle_duplicate(from, key.owner, key.table);
             }
@@ -125,10 +149,10 @@ impl Engine {
             return;
         };
         // What was asked for by name shows that a tree was mended, not that more is lacking.
-        let lacking = way == Way::Given && !self.spread.was_asked_for(digest);
+        let way = if way == Way::Given && self.missing.was_asked_for(digest) { Way::Grafted } else { way };
         match self.accept(now, page.clone()) {
             Ok(Accepted::New) => {
-                self.repair.soon |= lacking;
+                self.repair.soon |= way == Way::Given;
                 // Whole, for a slow peer may need it so; the delta that came with it is passed on as it is.
                 let frame = Frame { of: Of::Page(page), delta: frame.delta.clone() };
                 self.spread_from(now, &frame, from, way);
@@ -137,7 +161,11 @@ impl Engine {
             Err(refused) => {
                 self.counts.pages_refused += 1;
                 tracing::debug!(from = %from.short(), %refused, "page refused");
-                self.spread.note(now, digest, None, None);
+                if let Refused::NotAdmitted(writer) = refused {
+                    self.repair.refused(writer);
+                }
+                self.missing.remove(digest);
+                self.spread.pass_by(digest);
             }
         }
     }
@@ -146,8 +174,9 @@ impl Engine {
     pub(super) fn ask_around(&mut self, now: Moment, second: bool) {
         let calm = 1 + self.roster.len() / CALM;
         let due = second && (self.ticks / SECOND_TICKS).is_multiple_of(calm as u64);
-        let soon =
-            self.repair.soon && self.ticks.is_multiple_of(super::BEAT_TICKS) && now.since(self.repair.given) >= DRAINED;
+        let soon = self.repair.soon
+            && self.ticks.is_multiple_of(super::NOTICE_TICKS)
+            && now.since(self.repair.given) >= DRAINED;
         if !due && !soon {
             return;
         }
@@ -168,9 +197,29 @@ impl Engine {
         let salt = if self.repair.rounds.is_multiple_of(SALTED) { self.rng.random::<u64>().max(1) } else { 0 };
         let root = Digest::of(&self.replica, salt).root();
         self.answer(peer, Message::Root { salt, root });
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.asked = Some(salt);
+        }
+    }
+
+    fn handle_root(&mut self, now: Moment, from: NodeId, salt: u64, root: [u8; 16]) {
+        if salt != 0 && !self.links.get_mut(&from).is_some_and(|link| link.take_salted(now)) {
+            return;
+        }
+        let mine = Digest::of(&self.replica, salt);
+        if mine.root() != root {
+            self.answer(from, Message::Buckets { salt, sums: mine.into_sums() });
+            if let Some(link) = self.links.get_mut(&from) {
+                link.expects_digests = true;
+            }
+        }
     }
 
     fn handle_buckets(&mut self, now: Moment, from: NodeId, salt: u64, sums: Vec<u64>) {
+        // An answer to what I asked last, and to nothing else.
+        if !self.links.get_mut(&from).is_some_and(|link| link.asked.take_if(|asked| *asked == salt).is_some()) {
+            return;
+        }
         let Some(theirs) = Digest::from_sums(sums) else { return };
         self.counts.repairs += 1;
         let mine = Digest::of(&self.replica, salt);
@@ -184,10 +233,16 @@ impl Engine {
         }
         if !lists.is_empty() {
             self.answer(from, Message::Digests(lists));
+            if let Some(link) = self.links.get_mut(&from) {
+                link.expects_want = true;
+            }
         }
     }
 
     fn handle_digests(&mut self, now: Moment, from: NodeId, lists: &[Listed]) {
+        if !self.links.get_mut(&from).is_some_and(|link| std::mem::take(&mut link.expects_digests)) {
+            return;
+        }
         // To a peer that is new here nothing is on its way yet.
         let young = self.links.get(&from).is_some_and(|link| now.since(link.since) < 2 * SETTLED);
         let since = if young { now + Duration::from_micros(1) } else { before(now, SETTLED) };
@@ -224,8 +279,12 @@ impl Engine {
     }
 
     /// Takes in a page of any origin.
-    pub(super) fn accept(&mut self, now: Moment, page: Page) -> Result<Accepted, crate::replica::Refused> {
+    pub(super) fn accept(&mut self, now: Moment, page: Page) -> Result<Accepted, Refused> {
+        let caught = self.replica.equivocation(page.signer()).is_some();
         let accepted = self.store(now, page.clone())?;
+        if !caught {
+            self.show_proof(page.signer());
+        }
         if accepted == Accepted::New {
             self.counts.pages_new += 1;
             if page.key().owner == Owner::Node(self.id) {
@@ -238,15 +297,20 @@ impl Engine {
     }
 
     /// Puts a page into the replica and learns what it says.
-    pub(super) fn store(&mut self, now: Moment, page: Page) -> Result<Accepted, crate::replica::Refused> {
+    pub(super) fn store(&mut self, now: Moment, page: Page) -> Result<Accepted, Refused> {
         let held = self.replica.page(&page.key()).cloned();
         let accepted = self.replica.accept(page.clone())?;
         if accepted == Accepted::New {
             self.version += 1;
             self.changed.insert(page.key());
             let replaced = held.as_ref().map(|held| (held.bucket() as u8, held.digest()));
-            self.spread.note(now, page.digest(), Some(page.clone()), replaced);
+            self.missing.remove(page.digest());
+            self.spread.note(now, page.clone(), replaced);
             self.learn(now, &page, held.as_ref());
+            for gone in self.replica.take_crowded_out() {
+                self.changed.insert(gone.key());
+                self.unlearn(now, &gone);
+            }
         }
         Ok(accepted)
     }

@@ -37,11 +37,11 @@ impl Engine {
             return;
         }
         let certificate = self.replica.page(&admission::key(Table::ADMISSION, self.id)).cloned();
-        let mut link = Link::new(now, Message::Hello { version: VERSION, certificate });
-        link.is_watcher = self.around.watchers.contains(&peer);
+        let link = Link::new(now, Message::Hello { version: VERSION, certificate });
         if let Some(old) = self.links.insert(peer, link) {
             self.counts.dropped += old.dropped;
         }
+        self.mark_watchers();
         self.ready.insert(peer);
         self.dialler.handle_link_up(peer);
         if self.may_link(peer) {
@@ -135,8 +135,7 @@ impl Engine {
                 if self.links.get(&node).is_some_and(|link| !link.greeted) && self.may_link(node) {
                     self.let_in(now, node);
                 }
-                // Its pages were refused until now; neighbours have them.
-                self.repair.soon();
+                self.repair.admitted(node);
             }
             // Its certificate was withdrawn, or replaced by what this version cannot read.
             Admission::Unknown => self.purge(node),

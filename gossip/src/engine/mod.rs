@@ -14,7 +14,9 @@
 //! |---|---|
 //! | `own` | writes this node's pages; keeps its stamps above every one it ever used |
 //! | `exchange` | what each message does; repair |
-//! | `spread` | who is sent news, who is told of it, who is asked for it |
+//! | `spread` | who is sent news, who is told of it |
+//! | `missing` | what was announced and did not come: who is asked for it |
+//! | `proof` | what shows that a member lied, shown to everyone |
 //! | `settle` | what follows from the pages: roster, who lives, whom I accuse |
 //! | `hello` | strangers and members at the door |
 //! | `dial` | whom to call, and when to call again |
@@ -26,7 +28,9 @@ mod consistency;
 mod dial;
 mod exchange;
 mod hello;
+mod missing;
 mod own;
+mod proof;
 mod settle;
 mod spread;
 
@@ -45,7 +49,7 @@ use crate::{
     link::Link,
     liveness::{
         verdict::{Accusations, Standing, Verdict},
-        watch::{BEAT_EVERY, Watch},
+        watch::{BEAT_EVERY, FEW_WATCHERS, TURNS, Watch},
     },
     member::Member,
     message::Message,
@@ -60,10 +64,18 @@ pub(crate) use settle::Beginning;
 
 /// The engine looks at its clock this often; every other period is a multiple.
 pub const TICK: Duration = Duration::from_millis(100);
-/// Beats to those that watch me, and notices.
-const BEAT_TICKS: u64 = BEAT_EVERY.as_millis() as u64 / TICK.as_millis() as u64;
-/// Beats to the others, one exchange of repair, and what is done once a second.
+/// A round of beats to those that watch me: one turn in each tick.
+const BEAT_TICKS: u64 = TURNS;
+const _: () = assert!(BEAT_EVERY.as_millis() == TICK.as_millis() * BEAT_TICKS as u128);
+/// Notices.
+const NOTICE_TICKS: u64 = 2;
+/// One exchange of repair, and what is done once a second.
 const SECOND_TICKS: u64 = 10;
+/// A peer that does not watch me is sent no beats of their own accord: its own are answered, no more often than this, in
+/// the packet that acknowledges them anyway.
+const ANSWER_EVERY: Duration = Duration::from_secs(1);
+/// If it sends none, it gets mine this often.
+const BEAT_OTHERS: Duration = Duration::from_millis(1500);
 
 /// What the shell is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +186,7 @@ pub struct Engine {
     /// Links that have something to send.
     ready: BTreeSet<NodeId>,
     spread: spread::Spread,
+    missing: missing::Missing,
     watch: Watch,
     dialler: dial::Dialler,
     published_rtt: BTreeMap<NodeId, Duration>,
@@ -220,6 +233,7 @@ impl Engine {
             links: BTreeMap::new(),
             ready: BTreeSet::new(),
             spread: spread::Spread::default(),
+            missing: missing::Missing::default(),
             watch: Watch::default(),
             dialler: dial::Dialler::new(setup.bootstrap),
             published_rtt: BTreeMap::new(),
@@ -413,7 +427,7 @@ impl Engine {
     /// When [`Engine::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Moment {
-        [self.watch.poll_timeout(), self.spread.poll_timeout()].into_iter().flatten().fold(self.next_tick, Moment::min)
+        [self.watch.poll_timeout(), self.missing.poll_timeout()].into_iter().flatten().fold(self.next_tick, Moment::min)
     }
 
     /// Time has passed.
@@ -430,9 +444,7 @@ impl Engine {
         self.next_tick = now + TICK;
         self.ticks += 1;
         let second = self.ticks.is_multiple_of(SECOND_TICKS);
-        if self.ticks.is_multiple_of(BEAT_TICKS) {
-            self.beat(second);
-        }
+        self.beat(now);
         self.ask_around(now, second);
         self.jump_if_due(now);
         if second {
@@ -447,10 +459,16 @@ impl Engine {
         self.settle_now(now);
     }
 
-    fn beat(&mut self, everyone: bool) {
+    fn beat(&mut self, now: Moment) {
+        let notices = self.ticks.is_multiple_of(NOTICE_TICKS);
+        let round = self.round();
         for (peer, link) in &mut self.links {
-            let mut due = link.flush_have();
-            if !self.modelled_beats && (everyone || link.is_watcher) {
+            let mut due = notices && link.flush_have();
+            let beats = match link.turn {
+                Some(turn) => (self.ticks + turn).is_multiple_of(round),
+                None => now.since(link.beaten) >= BEAT_OTHERS,
+            };
+            if beats && !self.modelled_beats {
                 link.beat();
                 due = true;
             }
@@ -458,6 +476,11 @@ impl Engine {
                 self.ready.insert(*peer);
             }
         }
+    }
+
+    /// Ticks from one beat to the next for the same watcher.
+    fn round(&self) -> u64 {
+        if self.around.watchers.len() > FEW_WATCHERS { BEAT_TICKS } else { BEAT_TICKS / 2 }
     }
 
     /// What the shell should do next.

@@ -17,7 +17,7 @@ use super::Engine;
 use crate::{
     codec,
     frame::{Delta, Frame, Of},
-    liveness::{verdict::Verdict, watch::BEAT_EVERY},
+    liveness::verdict::{MAX_ACCUSED, Verdict, WATCH_PAGES},
     member::{Member, round_trips},
     page::{Key, Owner, Page, Slot, Table},
     replica::Accepted,
@@ -40,6 +40,8 @@ const RTT_EVERY_EACH: Duration = Duration::from_millis(6);
 const FEW_MEMBERS: usize = 256;
 /// Own pages of an earlier start that nothing has renewed after this long are withdrawn.
 const OWN_GRACE: Duration = Duration::from_secs(10);
+/// The wait before the second refutation; then twice as long, and so on.
+const REFUTE_MIN: Duration = Duration::from_millis(200);
 /// The longest wait before the next refutation.
 const REFUTE_MAX: Duration = Duration::from_secs(60);
 /// After this long without one the next goes at once.
@@ -96,7 +98,7 @@ impl Refutals {
             return false;
         }
         let forgotten = since.is_none_or(|since| since > REFUTE_FORGET);
-        self.wait = if forgotten { BEAT_EVERY } else { (self.wait * 2).min(REFUTE_MAX) };
+        self.wait = if forgotten { REFUTE_MIN } else { (self.wait * 2).min(REFUTE_MAX) };
         self.last = Some(now);
         true
     }
@@ -112,8 +114,10 @@ impl Engine {
         let key = Key { owner: Owner::Node(self.id), table, slot };
         let page = Page::sign(&self.signing, key, self.own.epoch, self.own.minor, body);
         let delta = self.replica.page(&key).and_then(|base| Delta::between(base, &page));
-        if self.store(now, page.clone()) == Ok(Accepted::New) {
-            self.spread(now, &Frame { of: Of::Page(page), delta }, None);
+        match self.store(now, page.clone()) {
+            Ok(Accepted::New) => self.spread(now, &Frame { of: Of::Page(page), delta }, None),
+            Ok(_) => {}
+            Err(refused) => tracing::error!(%refused, "this node has more to say than the mesh takes from one"),
         }
     }
 
@@ -212,10 +216,14 @@ impl Engine {
 
     pub(super) fn publish_watch(&mut self, now: Moment) {
         let rows = self.watch.rows();
-        if rows.is_empty() && !self.own.pages.contains_key(&(Table::WATCH, Slot::page(0))) {
-            return; // Most never accuse anybody, and then have no such page.
+        let mut pages = rows.chunks(MAX_ACCUSED);
+        for slot in (0..WATCH_PAGES).map(Slot::page) {
+            let rows = pages.next().unwrap_or_default();
+            // Most never accuse anybody, and then have no such page.
+            if !rows.is_empty() || self.own.pages.contains_key(&(Table::WATCH, slot)) {
+                self.publish(now, Table::WATCH, slot, codec::encode(&rows));
+            }
         }
-        self.publish(now, Table::WATCH, Slot::page(0), codec::encode(&rows));
     }
 
     /// Round trips to my peers, for whoever wants to know who is near: only those that moved by 10 % and 1 ms count.

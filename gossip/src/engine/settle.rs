@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use super::{Engine, TICK};
+use super::{BEAT_TICKS, Engine, TICK, spread};
 use crate::{
     frame::Frame,
     id::NodeId,
     link::Link,
-    liveness::verdict::{self, Judgement, Standing, Verdict, WatchRow},
+    liveness::{
+        verdict::{self, Judgement, Standing, Verdict, WATCH_PAGES, WatchRow},
+        watch::{FEW_WATCHERS, TURNS},
+    },
     member::Member,
     page::{Key, Owner, Page, Slot, Table},
     roster::{Roster, Seat},
@@ -35,7 +38,7 @@ pub(super) struct Around {
     pub(super) neighbours: BTreeSet<NodeId>,
     /// Whom I watch: my live successors and the dead between.
     pub(super) watched: Vec<(Seat, NodeId)>,
-    /// Who watches me, and is sent a beat more often.
+    /// Who watches me, and is sent beats of their own accord, in turns.
     pub(super) watchers: BTreeSet<NodeId>,
 }
 
@@ -85,7 +88,22 @@ impl Engine {
                 }
                 self.note_standing(id, member);
             }
-            (Owner::Node(id), Table::WATCH) if slot == Slot::page(0) => self.note_accusations(id, Some(page)),
+            (Owner::Node(id), Table::WATCH) if slot < Slot::page(WATCH_PAGES) => self.note_accusations(id),
+            _ => {}
+        }
+    }
+
+    /// A page had to go for others of its writer.
+    pub(super) fn unlearn(&mut self, now: Moment, gone: &Page) {
+        let Key { owner, table, slot } = gone.key();
+        match (owner, table) {
+            (Owner::Operators, Table::ADMISSION | Table::REVOCATION) => {
+                for node in self.nodes_of(gone, None) {
+                    self.handle_admission(now, node);
+                }
+            }
+            (Owner::Node(id), Table::MEMBER) if slot == Slot::page(0) => self.note_standing(id, None),
+            (Owner::Node(id), Table::WATCH) => self.note_accusations(id),
             _ => {}
         }
     }
@@ -112,9 +130,16 @@ impl Engine {
         self.unsettled = true;
     }
 
-    fn note_accusations(&mut self, id: NodeId, page: Option<&Page>) {
+    /// All pages of a node's accusations, in their order.
+    pub(super) fn watch_pages(&self, id: NodeId) -> impl Iterator<Item = &Page> {
+        (0..WATCH_PAGES).filter_map(move |number| {
+            self.replica.page(&Key { owner: Owner::Node(id), table: Table::WATCH, slot: Slot::page(number) })
+        })
+    }
+
+    fn note_accusations(&mut self, id: NodeId) {
         let Some(seat) = self.roster.seat(&id) else { return };
-        let rows = page.map(Page::watch_rows).unwrap_or_default().iter();
+        let rows = self.watch_pages(id).flat_map(Page::watch_rows);
         let rows: Vec<(Seat, u64)> =
             rows.filter_map(|row: &WatchRow| Some((self.roster.seat(&row.accused)?, row.incarnation))).collect();
         if rows.is_empty() {
@@ -126,7 +151,7 @@ impl Engine {
     }
 
     /// The roster of the certificates that hold, and everything that is kept by seat, anew.
-    fn renew_roster(&mut self) {
+    fn renew_roster(&mut self, now: Moment) {
         self.roster_due = false;
         let certificates = self.replica.certificates().map(|certificate| (certificate.node, certificate.serial));
         let new = self.rosters.of(certificates);
@@ -152,12 +177,13 @@ impl Engine {
             let id = roster.id(seat);
             let member = self.page_of(id, Table::MEMBER).and_then(Page::member).cloned();
             self.note_standing(id, member.as_ref());
-            if let Some(page) = self.page_of(id, Table::WATCH).cloned() {
-                self.note_accusations(id, Some(&page));
-            }
+            self.note_accusations(id);
         }
         self.find_my_place();
         self.version += 1;
+        if old.len() <= spread::SMALL && self.roster.len() > spread::SMALL {
+            self.begin_large(now);
+        }
     }
 
     fn page_of(&self, id: NodeId, table: Table) -> Option<&Page> {
@@ -206,7 +232,7 @@ impl Engine {
 
     pub(super) fn settle_now(&mut self, now: Moment) {
         if std::mem::take(&mut self.roster_due) {
-            self.renew_roster();
+            self.renew_roster(now);
         }
         if !std::mem::take(&mut self.unsettled) {
             return;
@@ -260,16 +286,29 @@ impl Engine {
         self.mark_watchers();
     }
 
-    fn mark_watchers(&mut self) {
-        for (peer, link) in &mut self.links {
-            link.is_watcher = self.around.watchers.contains(peer);
+    pub(super) fn mark_watchers(&mut self) {
+        self.links.values_mut().for_each(|link| link.turn = None);
+        for (peer, turn) in self.around.watchers.iter().zip((0..TURNS).cycle()) {
+            if let Some(link) = self.links.get_mut(peer) {
+                link.turn = Some(turn);
+            }
         }
+    }
+
+    /// When in a round of how many ticks `peer` beats for me (a simulation, where beats are modelled).
+    pub(crate) fn turn_with(&self, peer: NodeId) -> Option<(u64, u64)> {
+        let live = |seat: Seat| self.verdicts[seat.index()] == Verdict::Alive;
+        let watchers = self.roster.watchers(self.roster.seat(&peer)?, live);
+        let turn = watchers.iter().position(|watcher| Some(*watcher) == self.seat)? as u64 % TURNS;
+        let round = if watchers.len() > FEW_WATCHERS { BEAT_TICKS } else { BEAT_TICKS / 2 };
+        Some((turn, round))
     }
 
     /// Shows a peer that I accuse it, at once: the sooner it refutes.
     pub(super) fn tell_the_accused(&mut self, peer: NodeId) {
         let accused = self.watch.rows().iter().any(|row| row.accused == peer);
-        let page = self.page_of(self.id, Table::WATCH).filter(|_| accused).cloned();
+        let names = |page: &&Page| page.watch_rows().iter().any(|row| row.accused == peer);
+        let page = self.watch_pages(self.id).find(names).filter(|_| accused).cloned();
         if let (Some(page), Some(link)) = (page, self.links.get_mut(&peer)) {
             link.push_news(Frame::whole(page), true);
         }

@@ -4,8 +4,8 @@
 //! It costs 15 copies. So each **origin** (writer) gets a tree of its own, learnt from its flood: a duplicate makes its
 //! receiver say [`Message::Prune`], and from then on that link is *lazy* for this origin at both ends (Plumtree, Leitão
 //! et al. 2007; one tree per sender as in Riak). Half of my watchers, drawn anew for each page, are told its digest if
-//! their link is lazy: they are sent a beat five times a second, and the notices ride in its packet. Who was told and got
-//! nothing within [`GRAFT_AFTER`] asks for it, and that link is eager again.
+//! their link is lazy: five times a second. Who was told and got
+//! nothing within 150 ms asks for it, and that link is eager again.
 //!
 //! A tree learnt once decays as links change, so every [`RELEARN`]th version of a writer is flooded and the tree is
 //! learnt anew; after a start, when its links are new, the versions 2, 4, 8 and so on are too. The version number is
@@ -26,31 +26,31 @@ use std::{
 
 use super::Engine;
 use crate::{
+    budget::Budget,
     frame::Frame,
     id::NodeId,
+    link::Link,
     message::Graft,
     page::{Owner, Page, Stamp, Table},
     roster::{Roster, Seat},
     time::Moment,
 };
 
-/// A version that was announced and did not come is asked for after this long.
-const GRAFT_AFTER: Duration = Duration::from_millis(150);
-/// Times that it is asked for, of another teller each time; then repair has to bring it.
-const GRAFTS: u32 = 6;
 /// Those that told of it and can be asked.
-const MAX_TELLERS: usize = 4;
-/// Versions missed at a time.
-const MAX_MISSING: usize = 4096;
+pub(super) const MAX_TELLERS: usize = 4;
 /// How long a page counts as news: somebody may still ask for it, and it is not in the digests of repair for both.
 const RECENT: Duration = Duration::from_secs(5);
 /// And how many do: five seconds of 800 a second.
 const MAX_RECENT: usize = 4096;
+/// Versions remembered that were refused or withheld; of more, some are asked for and come once more.
+const MAX_PASSED_BY: usize = 256;
 /// Every so many versions of a writer are flooded: 15 / 256 copies more for each page.
 const RELEARN: u64 = 256;
 /// Up to this many members a new link begins eager; in a larger mesh a newcomer asks two links for everything instead,
 /// or every restart would cost 15 copies of every page.
-const SMALL: usize = 256;
+pub(super) const SMALL: usize = 256;
+/// Who has no link older than this came a moment ago.
+const NEWCOMER: Duration = Duration::from_secs(30);
 /// Links that a newcomer asks for news of everyone.
 const FEEDS: usize = 2;
 /// Bytes of urgent pages flooded in a second, all links together, and at once.
@@ -67,34 +67,10 @@ const NOBODY: u32 = u32::MAX;
 pub(super) enum Way {
     /// It is news.
     News,
+    /// I asked for it by name: who gave it sends me news of its writer from now on.
+    Grafted,
     /// I lacked it. Others may as well, but most do not: it takes the trees, and is never flooded.
     Given,
-}
-
-/// Tokens that come back with time.
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    left: u64,
-    at: Moment,
-}
-
-impl Budget {
-    /// Takes `cost` if it is there. Kept in millionths, so that a rate of 8 a second is exact at microseconds.
-    fn take(&mut self, now: Moment, cost: u64, rate: u64, burst: u64) -> bool {
-        let back = now.0.saturating_sub(self.at.0).saturating_mul(rate);
-        self.left = self.left.saturating_add(back).min(burst * 1_000_000);
-        self.at = now;
-        let left = self.left.checked_sub(cost * 1_000_000);
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
-    }
-}
-
-#[derive(Debug)]
-struct Missing {
-    due: Moment,
-    tellers: Vec<NodeId>,
-    asked: u32,
 }
 
 /// A version that came a moment ago.
@@ -104,8 +80,6 @@ struct Recent {
     digest: u64,
     /// Bucket and digest of the version before.
     replaced: Option<(u8, u64)>,
-    /// It was passed on, and so others have it soon if they have it not yet.
-    spreading: bool,
 }
 
 #[derive(Default)]
@@ -113,46 +87,51 @@ pub(super) struct Spread {
     /// By origin: who sent its last news first.
     parents: Vec<u32>,
     recent: VecDeque<Recent>,
-    pages: BTreeMap<u64, Option<Page>>,
-    missing: BTreeMap<u64, Missing>,
+    pages: BTreeMap<u64, Page>,
+    /// Versions that were refused or withheld, the newest last: nobody is asked for them.
+    passed_by: VecDeque<u64>,
     urgent: Option<Budget>,
     relayed: BTreeMap<NodeId, Budget>,
 }
 
 impl Spread {
-    pub(super) fn poll_timeout(&self) -> Option<Moment> {
-        self.missing.values().map(|missing| missing.due).min()
+    /// It came a moment ago, or may not come.
+    pub(super) fn knows(&self, digest: u64) -> bool {
+        self.pages.contains_key(&digest) || self.passed_by.contains(&digest)
     }
 
-    /// This version is held, or a newer one is: nobody need send it.
-    pub(super) fn came(&mut self, digest: u64) {
-        self.missing.remove(&digest);
-    }
-
-    pub(super) fn was_asked_for(&self, digest: u64) -> bool {
-        self.missing.get(&digest).is_some_and(|missing| missing.asked > 0)
-    }
-
-    /// Nobody passes this version on, so repair need not wait for that.
+    /// Nobody passes this version on: repair need not wait for that, nobody will ask for it, and a writer that writes too
+    /// much takes no place of the others here.
     fn withhold(&mut self, digest: u64) {
-        if let Some(recent) = self.recent.iter_mut().rev().find(|recent| recent.digest == digest) {
-            recent.spreading = false;
+        if let Some(at) = self.recent.iter().rposition(|recent| recent.digest == digest) {
+            self.recent.remove(at);
+            self.pages.remove(&digest);
+            self.pass_by(digest);
+        }
+    }
+
+    /// It may not be stored, or is not passed on: whoever tells of it need not send it.
+    pub(super) fn pass_by(&mut self, digest: u64) {
+        if !self.passed_by.contains(&digest) {
+            self.passed_by.push_back(digest);
+        }
+        while self.passed_by.len() > MAX_PASSED_BY {
+            self.passed_by.pop_front();
         }
     }
 
     /// For tests: which bound does not hold.
     pub(super) fn inconsistency(&self) -> Option<String> {
-        let (recent, pages, missing) = (self.recent.len(), self.pages.len(), self.missing.len());
-        let tellers = self.missing.values().map(|missing| missing.tellers.len()).max().unwrap_or(0);
-        let holds = recent == pages && recent <= MAX_RECENT && missing <= MAX_MISSING && tellers <= MAX_TELLERS;
-        (!holds).then(|| format!("{recent} recent, {pages} of them kept, {missing} missing, told by {tellers}"))
+        let (recent, pages) = (self.recent.len(), self.pages.len());
+        let holds = recent == pages && recent <= MAX_RECENT && self.passed_by.len() <= MAX_PASSED_BY;
+        (!holds).then(|| format!("{recent} recent, {pages} of them kept, {} passed by", self.passed_by.len()))
     }
 
-    /// A version arrived, was written or was refused: it is asked for no more.
-    pub(super) fn note(&mut self, now: Moment, digest: u64, page: Option<Page>, replaced: Option<(u8, u64)>) {
-        self.missing.remove(&digest);
+    /// A version arrived or was written.
+    pub(super) fn note(&mut self, now: Moment, page: Page, replaced: Option<(u8, u64)>) {
+        let digest = page.digest();
         if self.pages.insert(digest, page).is_none() {
-            self.recent.push_back(Recent { at: now, digest, replaced, spreading: true });
+            self.recent.push_back(Recent { at: now, digest, replaced });
         }
         while self.recent.len() > MAX_RECENT {
             self.drop_oldest();
@@ -164,7 +143,7 @@ impl Spread {
         while self.recent.front().is_some_and(|recent| now.since(recent.at) > RECENT) {
             self.drop_oldest();
         }
-        self.relayed.retain(|_, budget| now.since(budget.at) < Duration::from_secs(RELAY_BURST / RELAY_RATE));
+        self.relayed.retain(|_, budget| !budget.refill(now, RELAY_RATE, RELAY_BURST));
     }
 
     fn drop_oldest(&mut self) {
@@ -178,9 +157,7 @@ impl Spread {
         let young = self.recent.iter().rev().take_while(|recent| recent.at >= since);
         let (mut fresh, mut old) = (std::collections::BTreeSet::new(), Vec::new());
         for recent in young {
-            if recent.spreading {
-                fresh.insert(recent.digest);
-            }
+            fresh.insert(recent.digest);
             old.extend(recent.replaced);
         }
         (fresh, old)
@@ -249,12 +226,13 @@ impl Engine {
             return;
         };
         let news = way == Way::News;
-        if from.is_some() && news && !self.may_relay(now, owner) {
+        if from.is_some() && !self.may_relay(now, owner) {
             self.counts.withheld += 1;
             self.spread.withhold(digest);
             return;
         }
-        if let Some(from) = from {
+        // Whoever gives what repair found lacking sends me no news of that writer for it.
+        if let Some(from) = from.filter(|_| way != Way::Given) {
             self.note_parent(origin, from);
         }
         if news && table.is_urgent() && self.may_flood(now, frame.size()) {
@@ -271,7 +249,7 @@ impl Engine {
             if !link.lazy.contains(origin) {
                 link.push_news(frame.clone(), false);
                 self.ready.insert(*peer);
-            } else if link.is_watcher && digest >> (number % 64) & 1 == 1 {
+            } else if link.turn.is_some() && digest >> (number % 64) & 1 == 1 {
                 link.push_have(digest);
             }
         }
@@ -288,13 +266,13 @@ impl Engine {
 
     fn may_flood(&mut self, now: Moment, size: usize) -> bool {
         let cost = (size * self.links.len()) as u64;
-        let full = Budget { left: URGENT_RATE * 1_000_000, at: now };
+        let full = Budget::new(now, URGENT_RATE);
         self.spread.urgent.get_or_insert(full).take(now, cost, URGENT_RATE, URGENT_RATE)
     }
 
     fn may_relay(&mut self, now: Moment, owner: Owner) -> bool {
         let Owner::Node(id) = owner else { return true };
-        let full = Budget { left: RELAY_BURST * 1_000_000, at: now };
+        let full = Budget::new(now, RELAY_BURST);
         self.spread.relayed.entry(id).or_insert(full).take(now, 1, RELAY_RATE, RELAY_BURST)
     }
 
@@ -329,72 +307,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_have(&mut self, now: Moment, from: NodeId, digests: &[u64]) {
-        for digest in digests {
-            if self.spread.pages.contains_key(digest) {
-                continue;
-            }
-            if self.spread.missing.len() >= MAX_MISSING && !self.spread.missing.contains_key(digest) {
-                return; // Repair brings what is too much to remember.
-            }
-            let fresh = || Missing { due: now + GRAFT_AFTER, tellers: Vec::new(), asked: 0 };
-            let missing = self.spread.missing.entry(*digest).or_insert_with(fresh);
-            if missing.tellers.len() < MAX_TELLERS && !missing.tellers.contains(&from) {
-                missing.tellers.push(from);
-            }
-        }
-    }
-
-    /// A delta came whose base is not held: ask its sender for the page, and whoever sends the same if that one does not
-    /// answer.
-    pub(super) fn ask_for_missed(&mut self, now: Moment, from: NodeId, digest: u64) {
-        let missing = self.spread.missing.get_mut(&digest);
-        if let Some(missing) = missing {
-            if missing.asked > 0 {
-                if missing.tellers.len() < MAX_TELLERS && !missing.tellers.contains(&from) {
-                    missing.tellers.push(from);
-                }
-                return;
-            }
-            missing.tellers.retain(|teller| *teller != from);
-            missing.tellers.insert(0, from);
-            missing.tellers.truncate(MAX_TELLERS);
-            (missing.asked, missing.due) = (1, now + GRAFT_AFTER);
-        } else if self.spread.missing.len() < MAX_MISSING {
-            let missing = Missing { due: now + GRAFT_AFTER, tellers: vec![from], asked: 1 };
-            self.spread.missing.insert(digest, missing);
-        }
-        if let Some(link) = self.links.get_mut(&from) {
-            link.push_graft(digest);
-            self.counts.grafts += 1;
-            self.ready.insert(from);
-        }
-    }
-
-    pub(super) fn graft_what_is_missing(&mut self, now: Moment) {
-        if self.spread.poll_timeout().is_none_or(|due| now < due) {
-            return;
-        }
-        let mut given_up = Vec::new();
-        for (digest, missing) in self.spread.missing.iter_mut().filter(|(_, missing)| missing.due <= now) {
-            let at = missing.asked as usize % missing.tellers.len().max(1);
-            missing.asked += 1;
-            missing.due = now + GRAFT_AFTER * missing.asked;
-            if missing.asked > GRAFTS {
-                given_up.push(*digest);
-            } else if let Some((peer, link)) =
-                missing.tellers.get(at).and_then(|peer| Some((*peer, self.links.get_mut(peer)?)))
-            {
-                link.push_graft(*digest);
-                self.counts.grafts += 1;
-                self.ready.insert(peer);
-            }
-        }
-        for digest in given_up {
-            self.spread.missing.remove(&digest);
-        }
-    }
-
     pub(super) fn handle_graft(&mut self, from: NodeId, graft: &Graft) {
         let Some(link) = self.links.get_mut(&from) else { return };
         if graft.all {
@@ -404,7 +316,7 @@ impl Engine {
             link.lazy.set(origin, false);
         }
         for digest in &graft.digests {
-            if let Some(page) = self.spread.pages.get(digest).and_then(Option::as_ref) {
+            if let Some(page) = self.spread.pages.get(digest) {
                 if !link.push_grafted(Frame::whole(page.clone())) {
                     break; // Repair brings the rest.
                 }
@@ -418,20 +330,46 @@ impl Engine {
 
     /// A member is linked: what it is sent from the start.
     pub(super) fn begin_spread(&mut self, peer: NodeId) {
+        if self.roster.len() <= SMALL {
+            return;
+        }
         let others = self.links.iter().filter(|(id, link)| **id != peer && link.greeted);
         let (others, feeds) =
             others.fold((0, 0), |(others, feeds), (_, link)| (others + 1, feeds + usize::from(link.feeds)));
-        let (small, origins) = (self.roster.len() <= SMALL, self.roster.len() + 1);
-        let me = self.seat;
+        let (me, origins) = (self.seat, self.roster.len() + 1);
         let Some(link) = self.links.get_mut(&peer) else { return };
-        if !small && others >= FEEDS {
+        if others >= FEEDS {
             link.lazy.fill(origins, true);
             if let Some(me) = me {
                 link.lazy.set(me.index(), false);
             }
         }
-        if !small && feeds < FEEDS {
+        if feeds < FEEDS {
             link.graft_all();
+            self.ready.insert(peer);
+        }
+    }
+
+    /// The roster has grown beyond [`SMALL`]. A newcomer with an empty disk learns how large the mesh is when its first
+    /// links are up; they begin anew, as links of a large mesh do. Nobody else's do: its trees stand.
+    pub(super) fn begin_large(&mut self, now: Moment) {
+        let young = |link: &Link| link.greeted && now.since(link.since) <= NEWCOMER;
+        if !self.links.values().all(|link| young(link) || !link.greeted) {
+            return;
+        }
+        let mut peers: Vec<(Moment, NodeId)> =
+            self.links.iter().filter(|(_, link)| young(link)).map(|(peer, link)| (link.since, *peer)).collect();
+        peers.sort_unstable();
+        for (_, peer) in &peers {
+            if let Some(link) = self.links.get_mut(peer) {
+                (link.greeted, link.feeds) = (false, false);
+            }
+        }
+        for (_, peer) in peers {
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.greeted = true;
+            }
+            self.begin_spread(peer);
         }
     }
 
@@ -465,20 +403,5 @@ impl Engine {
         }
         link.push_graft_origins(origins.iter().map(|seat| self.roster.id(*seat).prefix()));
         self.ready.insert(nearest);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_lets_a_burst_through_and_then_the_rate() {
-        let mut budget = Budget { left: 10_000_000, at: Moment::ZERO };
-        let taken = |budget: &mut Budget, now: u64| (0..100).take_while(|_| budget.take(Moment(now), 1, 8, 10)).count();
-        assert_eq!(taken(&mut budget, 0), 10);
-        assert_eq!(taken(&mut budget, 500_000), 4);
-        assert_eq!(taken(&mut budget, 600_000), 0);
-        assert_eq!(taken(&mut budget, u64::MAX), 10);
     }
 }

@@ -217,6 +217,7 @@ fn what_is_withheld_is_given_by_repair_at_once() {
     let withheld = engine.counts().withheld;
     assert!((80..100).contains(&withheld), "{withheld}");
     let bucket = u8::try_from(page(5, ROWS, 0, 3, vec![3]).bucket()).unwrap();
+    engine.handle_message(now, id(2), Message::Root { salt: 0, root: [1; 16] });
     engine.handle_message(now, id(2), Message::Digests(vec![crate::repair::Listed { bucket, digests: vec![] }]));
     let given: usize = sent(&mut engine, now, 2)
         .iter()
@@ -295,6 +296,64 @@ fn what_a_newcomer_is_given_it_does_not_flood() {
     assert_eq!(engine.roster.seat(&id(300)), None);
     engine.handle_message(Moment::ZERO, id(1), given(page(300, ROWS, 0, 3, vec![3])));
     assert!(!sent(&mut engine, Moment::ZERO, 2).iter().any(|message| matches!(message, Message::News(_))));
+}
+
+/// Repair brought a page from one that sends me no news of its writer: the tree's edge is where it was.
+#[test]
+fn who_gives_what_was_lacking_is_no_parent() {
+    let grafted = |by_repair: bool| {
+        let mut engine = engine(0, 100, &[1, 2, 3]);
+        engine.handle_message(Moment::ZERO, id(1), news(page(5, ROWS, 0, 3, vec![3])));
+        if by_repair {
+            engine.handle_message(Moment::ZERO, id(2), given(page(5, ROWS, 1, 4, vec![3])));
+        }
+        [2, 3].into_iter().for_each(|peer| drop(sent(&mut engine, Moment::ZERO, peer)));
+        engine.handle_link_down(Moment::ZERO, id(1));
+        let all: Vec<Message> = [2, 3].into_iter().flat_map(|peer| sent(&mut engine, Moment::ZERO, peer)).collect();
+        all.iter().any(|message| matches!(message, Message::Graft(graft) if graft.origins == [id(5).prefix()]))
+    };
+    assert!(grafted(false) && grafted(true));
+}
+
+/// An empty disk knows of no mesh, large or small, when its first links come up.
+#[test]
+fn a_newcomer_asks_its_first_links_to_feed_it_once_it_knows_how_large_the_mesh_is() {
+    let mut engine = engine(0, 1, &[]);
+    for peer in [1, 2, 3] {
+        engine.submit(Moment::ZERO, certificate(peer)).unwrap();
+        engine.handle_link_up(Moment::ZERO, id(peer));
+        sent(&mut engine, Moment::ZERO, peer);
+    }
+    let feeds = |engine: &mut Engine, now: Moment| {
+        engine.handle_timeout(now);
+        let asks = |message: &Message| matches!(message, Message::Graft(graft) if graft.all);
+        [1, 2, 3].into_iter().filter(|peer| sent(engine, now, *peer).iter().any(asks)).count()
+    };
+    let certificates =
+        |range: std::ops::Range<u64>| Message::Given(range.map(|n| Frame::whole(certificate(n))).collect());
+    engine.handle_message(Moment::ZERO, id(1), certificates(4..200));
+    assert_eq!(feeds(&mut engine, Moment(200_000)), 0, "a small mesh floods, and prunes");
+    engine.handle_message(Moment(200_000), id(1), certificates(200..400));
+    assert_eq!(feeds(&mut engine, Moment(400_000)), 2);
+    assert_eq!(feeds(&mut engine, Moment(600_000)), 0);
+    // What it is given now, it does not send to everyone.
+    engine.handle_message(Moment(600_000), id(1), given(page(300, ROWS, 0, 3, vec![3])));
+    assert!(!sent(&mut engine, Moment(600_000), 3).iter().any(|message| matches!(message, Message::News(_))));
+}
+
+/// Of two hundred accused 128 stand on one page. Those on the second count as well.
+#[test]
+fn accusations_beyond_one_page_are_read() {
+    let mut engine = engine(0, 17, &[]);
+    for n in 1..17 {
+        engine.handle_message(Moment::ZERO, id(n), news(member(n, 1, 1)));
+    }
+    let rows = codec::encode(&vec![WatchRow { accused: id(1), incarnation: 1 }]);
+    for (n, slot) in (2..17).zip([0, 1].into_iter().cycle()) {
+        engine.handle_message(Moment::ZERO, id(n), news(page(n, Table::WATCH, slot, 2, rows.clone())));
+    }
+    assert_eq!(engine.verdict(id(1)), Verdict::Dead);
+    assert_eq!(engine.inconsistency(), None);
 }
 
 /// Who does not know me yet hears nothing else, and reads nothing else.

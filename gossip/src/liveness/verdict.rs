@@ -32,6 +32,9 @@ use crate::{
 
 /// Accusations one watch page may hold; a node watches 8 successors and the dead between, everyone in a small mesh.
 pub const MAX_ACCUSED: usize = 128;
+/// Watch pages that are read of a node. Where one member in a hundred is left, each watches eight hundred that are
+/// silent; were some of them left out, nobody would ever be rid of those.
+pub const WATCH_PAGES: u32 = 8;
 
 /// One accusation: `accused` was silent in this incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -17,6 +17,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
 
 mod disk;
+mod door;
 mod saving;
 mod streams;
 mod swarm;

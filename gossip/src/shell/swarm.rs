@@ -15,7 +15,7 @@ use libp2p::{
     noise, swarm, tcp, yamux,
 };
 
-use super::MeshError;
+use super::{MeshError, door};
 use crate::id::NodeId;
 
 /// Connections in all. A node keeps 16 links; the rest is room for newcomers at a bootstrap peer.
@@ -33,6 +33,7 @@ pub(super) struct Behaviour {
     /// The revoked. Who was never admitted is let in as far as its hello: it may bring its certificate.
     pub(super) barred: allow_block_list::Behaviour<BlockedPeers>,
     limits: connection_limits::Behaviour,
+    door: door::Behaviour,
 }
 
 pub(super) fn build(signing: &SigningKey, listen: &[SocketAddr]) -> Result<Swarm<Behaviour>, MeshError> {
@@ -50,6 +51,7 @@ pub(super) fn build(signing: &SigningKey, listen: &[SocketAddr]) -> Result<Swarm
             streams: libp2p_stream::Behaviour::new(),
             barred: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(limits),
+            door: door::Behaviour::new(),
         })
         .map_err(|error| MeshError::Transport(error.to_string()))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))

@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Command, MeshConfig, MeshError, MeshView,
     disk::{self, Remembered, Store},
+    door::{self, Origin},
     saving::Saver,
     streams::{read_all, write_all},
     swarm::{self, Behaviour, Transport},
@@ -54,7 +55,7 @@ const YOUNG: Duration = Duration::from_secs(1);
 /// It is opened after this instead: five times in the silence that is accused.
 const REOPEN: Duration = Duration::from_millis(200);
 /// A peer dials only when it has no link to us. If it does while we hold a connection on which it was silent for this
-/// long (three beats), that one is a left-over of its last life, which QUIC would notice after 10 s only. A younger one
+/// long, that one is a left-over of its last life, which QUIC would notice after 10 s only. A younger one
 /// means that both dialled at once, and both may stay.
 const LEFT_OVER: Duration = Duration::from_millis(600);
 /// How long a goodbye may take to be written to the neighbours.
@@ -76,6 +77,8 @@ pub(super) enum Event {
 struct Connections {
     open: Vec<(ConnectionId, Instant)>,
     heard: Option<Instant>,
+    /// It called, from here.
+    from: Option<Origin>,
 }
 
 struct Writer {
@@ -261,7 +264,7 @@ impl Task {
 
     fn handle_swarm(&mut self, event: SwarmEvent<swarm::BehaviourEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, endpoint, .. } => {
                 let bootstrap = self.dialled.remove(&connection_id);
                 let Some(node) = swarm::node_id(&peer_id) else {
                     let _ = self.swarm.disconnect_peer_id(peer_id);
@@ -270,7 +273,12 @@ impl Task {
                 if let Some(address) = bootstrap {
                     self.engine.handle_bootstrap(&address, node);
                 }
-                self.replace_connections(node, connection_id);
+                let from = Origin::of(endpoint.get_remote_address()).filter(|_| endpoint.is_listener());
+                if from.is_some_and(|from| self.is_crowded(node, from)) {
+                    self.swarm.close_connection(connection_id);
+                    return;
+                }
+                self.replace_connections(node, connection_id, from);
                 if num_established.get() == 1 {
                     self.open(node, peer_id, Duration::ZERO);
                 }
@@ -304,9 +312,18 @@ impl Task {
         }
     }
 
+    /// Whether a stranger comes from where as many stand at the door as may. Looks at every connection, of which there
+    /// are hundreds at most, for each that is new.
+    fn is_crowded(&self, node: NodeId, from: Origin) -> bool {
+        let stranger = |node: &NodeId| !self.engine.hears(*node) && !self.engine.replica().is_admitted(*node);
+        let there = self.connections.iter().filter(|(other, at)| at.from == Some(from) && stranger(other));
+        stranger(&node) && there.count() >= door::MAX_STRANGERS
+    }
+
     /// Notes a new connection and closes those that it shows to be left over.
-    fn replace_connections(&mut self, node: NodeId, new: ConnectionId) {
-        let Connections { open, heard } = self.connections.entry(node).or_default();
+    fn replace_connections(&mut self, node: NodeId, new: ConnectionId, caller: Option<Origin>) {
+        let Connections { open, heard, from } = self.connections.entry(node).or_default();
+        *from = caller.or(*from);
         if heard.is_none_or(|heard| heard.elapsed() > LEFT_OVER) {
             for (old, _) in open.iter().filter(|(_, since)| since.elapsed() > LEFT_OVER) {
                 self.swarm.close_connection(*old);

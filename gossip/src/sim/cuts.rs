@@ -9,12 +9,17 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::{Index, Sim, network::IDLE, number, queue::Event};
-use crate::time::Moment;
+use crate::{
+    engine::{Engine, TICK},
+    id::NodeId,
+    liveness::watch::TURNS,
+    time::Moment,
+};
 
 /// After a cut the transport's next try comes within this long: a heartbeat is due on every link.
 const RETRY_AFTER_CUT_US: u64 = 200_000;
-/// Time between two heartbeats.
-const BEAT_US: u64 = 200_000;
+/// Between two turns of a round of heartbeats.
+const TURN_US: u64 = TICK.as_micros() as u64;
 
 impl Sim {
     /// Cuts the network: hosts reach only those of their own group.
@@ -129,7 +134,8 @@ impl Sim {
             && let Some(engine) = &mut host.engine
         {
             if self.modelled_beats {
-                engine.handle_quiet(clock, id, clock);
+                let last = last_beat(engine, clock, peer, id, end.deaf_since.unwrap_or(now));
+                engine.handle_quiet(clock, id, last);
             }
             engine.handle_link_down(clock, id);
             self.pump(node);
@@ -146,23 +152,31 @@ impl Sim {
     }
 
     /// With modelled heartbeats: tells an engine whether its peer's arrive. Of those that do not, the last one came up
-    /// to a beat ago.
+    /// to a round of beats ago, when it was this node's turn.
     pub(super) fn handle_beats(&mut self, node: u32, peer: u32, connection: u32) {
         if !self.modelled_beats {
             return;
         }
-        let phase = self.rng.random_range(0..BEAT_US);
         let rtt = self.network.delay(node, peer) + self.network.delay(peer, node);
         let (now, id) = (self.now, self.hosts[peer as usize].id);
         let host = &mut self.hosts[node as usize];
         let clock = host.clock(now);
-        let hears = host.end_of(peer, connection).map(|end| (end.up, end.deaf_since.is_none()));
-        let (Some((true, hears)), Some(engine)) = (hears, &mut host.engine) else { return };
-        if hears {
-            engine.handle_steady(id, rtt);
+        let end = host.end_of(peer, connection).map(|end| (end.up, end.deaf_since));
+        let (Some((true, deaf_since)), Some(engine)) = (end, &mut host.engine) else { return };
+        if let Some(since) = deaf_since {
+            let last = last_beat(engine, clock, peer, id, since);
+            engine.handle_quiet(clock, id, last);
         } else {
-            engine.handle_quiet(clock, id, Moment(clock.0.saturating_sub(phase)));
+            engine.handle_steady(id, rtt);
         }
         self.pump(node);
     }
+}
+
+/// When the last heartbeat came from a peer that fell silent at `since`. Where in its round the peer was is the same for
+/// all its watchers, and different each time.
+fn last_beat(engine: &Engine, clock: Moment, peer: u32, id: NodeId, since: Moment) -> Moment {
+    let (turn, round) = engine.turn_with(id).unwrap_or((0, TURNS));
+    let at = (u64::from(peer) ^ since.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Moment(clock.0.saturating_sub((at + turn * TURN_US) % (round * TURN_US)))
 }
