@@ -38,13 +38,8 @@ pub struct Handler {
     cookies: Option<Cookies>,
     rate_limit: Option<Arc<RateLimit>>,
     witness: Option<Arc<dyn Witness>>,
-<<<<<<< HEAD
     notify: Option<Arc<dyn NotifySink>>,
-    /// Set by a test that compares the two ways.
-    #[cfg(test)]
-=======
     /// Set by who compares the two ways.
->>>>>>> 193fca3 (dns: a fuzz target that holds the short way to the long one; /metrics has a test, its names a table)
     long_way_only: bool,
 }
 
@@ -84,7 +79,6 @@ enum Said {
 impl Handler {
     /// A handler over the snapshot that somebody else keeps current.
     pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, counters: Arc<Counters>) -> Self {
-<<<<<<< HEAD
         Self {
             snapshot,
             counters,
@@ -92,12 +86,8 @@ impl Handler {
             rate_limit: None,
             witness: None,
             notify: None,
-            #[cfg(test)]
             long_way_only: false,
         }
-=======
-        Self { snapshot, counters, cookies: None, rate_limit: None, witness: None, long_way_only: false }
->>>>>>> 193fca3 (dns: a fuzz target that holds the short way to the long one; /metrics has a test, its names a table)
     }
 
     /// The same without the short way ([`fast`]): what holds its replies to those of the long one asks both.

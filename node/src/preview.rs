@@ -68,15 +68,9 @@ fn unmeasured(before: &Catalogue, after: &Catalogue, services: &BTreeSet<Name>) 
         let Some(service) = after.services.get(host) else { continue };
         let held = before.services.get(host);
         let question = |service: &crate::catalogue::Service| {
-<<<<<<< HEAD
-            let probe = &service.policy.probe;
-            let asked = |spec: &crate::measure::ProbeSpec| (spec.kind.clone(), spec.port);
-            (asked(&probe.health), probe.latency.as_ref().map(asked))
-=======
             let asked = |spec: &ProbeSpec| (spec.kind.clone(), spec.port);
             let probing = &service.policy.probe;
             (asked(&probing.health), probing.latency.as_ref().map(asked))
->>>>>>> 52a442a (measure: isolation and the servers' states in the metrics; the preview knows both probes)
         };
         let same_question = held.is_some_and(|held| question(held) == question(service));
         for (id, server) in &service.servers {
