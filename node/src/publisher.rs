@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,8 @@ use crate::{
     measure::{
         Deadband, Measurements, State,
         deadband::{Told, Verdict},
+        filter::Path,
+        order::{Entrant, Line},
     },
     tables::{
         self,
@@ -40,6 +43,7 @@ pub struct Publisher {
     /// Whether the claims are withdrawn or published, once either is done.
     withdrawn: Option<bool>,
     row_pages: BTreeMap<u32, Deadband<ServerKey>>,
+    lines: Lines,
     /// What the last run told, until this one knows better.
     last_run: BTreeMap<ServerKey, Row>,
 }
@@ -55,7 +59,17 @@ impl Publisher {
     ) -> Self {
         let last_run = last_run.into_iter().map(|row| (row.server, row)).collect();
         let out = left.into_iter().filter(|(table, _)| [tables::CLAIMS, tables::EVIDENCE].contains(table)).collect();
-        Self { mesh, profile, claims, found: None, out, withdrawn: None, row_pages: BTreeMap::new(), last_run }
+        Self {
+            mesh,
+            profile,
+            claims,
+            found: None,
+            out,
+            withdrawn: None,
+            row_pages: BTreeMap::new(),
+            lines: Lines::default(),
+            last_run,
+        }
     }
 
     /// These were found from now on; [`Publisher::claims`] publishes them.
@@ -144,6 +158,7 @@ impl Publisher {
     /// The mesh has stopped.
     pub async fn rows(&mut self, now: Duration, measured: &Measurements) -> Result<Option<Duration>, MeshError> {
         let rows = measured.rows.iter().map(|row| known(to_row(row), &mut self.last_run)).collect();
+        let rows = self.lines.settle(measured, rows);
         let pages = latency::paged(rows);
         let gone: Vec<u32> = self.row_pages.keys().filter(|page| !pages.contains_key(page)).copied().collect();
         for page in gone {
@@ -166,6 +181,38 @@ impl Publisher {
     }
 }
 
+/// The lines of all services, A and AAAA apart as they are in answers.
+#[derive(Default)]
+struct Lines(BTreeMap<(Arc<str>, bool), Line<ServerKey>>);
+
+impl Lines {
+    /// Puts what steers in the place of what was measured. The rows are those of the measurements, one by one.
+    fn settle(&mut self, measured: &Measurements, mut rows: Vec<Row>) -> Vec<Row> {
+        let mut entrants: BTreeMap<(&str, bool), BTreeMap<ServerKey, Entrant>> = BTreeMap::new();
+        for (measured, row) in measured.rows.iter().zip(&rows) {
+            let Some(rtt) = row.rtt().filter(|_| row.state == Health::Up) else { continue };
+            let path = measured.reading.path.unwrap_or_else(|| Path::remembered(rtt));
+            let line = (measured.target.service.as_str(), measured.target.address.is_ipv4());
+            entrants.entry(line).or_default().insert(row.server, Entrant { rtt, path });
+        }
+        self.0.retain(|(service, v4), _| entrants.contains_key(&(service.as_ref(), *v4)));
+        let mut told: BTreeMap<ServerKey, Duration> = BTreeMap::new();
+        for ((service, v4), entrants) in &entrants {
+            told.extend(self.0.entry((Arc::from(*service), *v4)).or_default().settle(entrants));
+        }
+        for row in &mut rows {
+            if let Some(rtt) = told.get(&row.server) {
+                row.rtt_us = Some(micros(*rtt));
+            }
+        }
+        rows
+    }
+}
+
+fn micros(rtt: Duration) -> u32 {
+    u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)
+}
+
 fn to_row(row: &crate::measure::Row) -> Row {
     let reading = &row.reading;
     Row {
@@ -175,7 +222,7 @@ fn to_row(row: &crate::measure::Row) -> Row {
             State::Up => Health::Up,
             State::Down => Health::Down,
         },
-        rtt_us: reading.rtt.map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
+        rtt_us: reading.rtt.map(micros),
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         loss_permille: (reading.loss * 1000.0).round() as u16,
         why: if reading.state == State::Up { String::new() } else { latency::reason(&reading.why) },

@@ -1,17 +1,20 @@
 //! Which rows are worth telling the mesh.
 //!
-//! A page of rows is signed, sent to every node and stored there; an RTT that wobbles by half a millisecond is not
-//! worth that. A page goes out
+//! A page of rows is signed, sent to every node and stored there. A page goes out
 //! - at once when a row appears, disappears or changes its state: answers depend on it;
-//! - when an RTT has moved by more than 10 % *and* more than 1 ms from what the mesh was told, but not within one
-//!   second of the page's last publication, whatever that was for;
+//! - when an RTT is another than the mesh was told, but not within one second of the page's last publication, whatever
+//!   that was for;
 //! - likewise when the losses are off by more than a tenth, or the load by anything: it holds still by itself
 //!   ([`super::load`]).
+//!
+//! An RTT that wobbles by half a millisecond is not worth a page, and none is offered: what comes here has gone through
+//! [`super::order`], which moves it by more than 10 % and 1 ms, or because the order of two servers has changed. That
+//! must be told however small it is, or two nodes would give different answers from one node's rows.
 //!
 //! One [`Deadband`] per page. A publication carries all rows of the page, so it settles all of them at once.
 //!
 //! **Invariants:** two publications less than a second apart are a change of state or of the set of rows; and once a
-//! second has passed since the last, no offered row is left outside the deadband of what the mesh was told.
+//! second has passed since the last, the mesh was told what was offered.
 //!
 //! Rejected: comparing with the last *measured* value (a slow drift would never be told); publishing the one row
 //! (the page is the unit of signing).
@@ -23,10 +26,6 @@ use super::filter::{Reading, State};
 
 /// Least time between two publications of a page that only move RTTs.
 pub const SPACING: Duration = Duration::from_secs(1);
-/// An RTT is told again when it is off by more than this part of what was told ...
-const PART: u32 = 10;
-/// ... and by more than this.
-const STEP: Duration = Duration::from_millis(1);
 /// Losses are told again when they are off by more than this, in thousandths: of a window of 30 samples three make that.
 const LOSS_STEP: u16 = 100;
 
@@ -99,22 +98,11 @@ impl<K: Ord> Deadband<K> {
     }
 }
 
-/// Whether a row is outside the deadband of what was told.
+/// Whether a row is another than what was told, as far as that matters.
 fn off(told: &Told, now: &Told) -> bool {
-    moved(told.rtt, now.rtt)
+    told.rtt != now.rtt
         || told.loss_permille.abs_diff(now.loss_permille) > LOSS_STEP
         || told.load_permille != now.load_permille
-}
-
-/// Whether `now` lies outside the deadband around `told`.
-fn moved(told: Option<Duration>, now: Option<Duration>) -> bool {
-    match (told, now) {
-        (Some(told), Some(now)) => {
-            let off = told.abs_diff(now);
-            off > told / PART && off > STEP
-        }
-        (told, now) => told.is_some() != now.is_some(),
-    }
 }
 
 #[cfg(test)]
@@ -143,7 +131,7 @@ mod tests {
             (0, page([]), Verdict::Quiet),
             (10, page([(Unknown, 0)]), Verdict::Publish),
             (20, page([(Up, 20)]), Verdict::Publish),
-            (30, page([(Up, 22)]), Verdict::Quiet),
+            (30, page([(Up, 20)]), Verdict::Quiet),
             (40, page([(Up, 23)]), Verdict::Wait(ms(1020))),
             (1019, page([(Up, 23)]), Verdict::Wait(ms(1020))),
             (1020, page([(Up, 23)]), Verdict::Publish),
@@ -151,18 +139,12 @@ mod tests {
             (1040, page([(Up, 23)]), Verdict::Publish),
             (1050, page([(Up, 23), (Up, 5)]), Verdict::Publish),
             (1060, page([(Up, 23)]), Verdict::Publish),
-            (9000, page([(Up, 21)]), Verdict::Quiet),
+            (9000, page([(Up, 23)]), Verdict::Quiet),
             (9000, page([(Up, 0)]), Verdict::Publish),
             (9100, page([]), Verdict::Publish),
         ] {
             assert_eq!(deadband.offer(ms(at), rows.clone()), wanted, "at {at}: {rows:?}");
         }
-    }
-
-    #[test]
-    fn small_rtts_need_the_millisecond() {
-        assert!(!moved(Some(Duration::from_micros(300)), Some(ms(1))));
-        assert!(moved(Some(Duration::from_micros(300)), Some(Duration::from_micros(1_301))));
     }
 
     #[test]
@@ -216,10 +198,10 @@ mod tests {
                 }
                 let (at, told) = last.clone().unwrap_or_default();
                 let off = rows.iter().any(|(key, row)| match told.get(key) {
-                    Some(told) => told.state != row.state || moved(told.rtt, row.rtt),
+                    Some(told) => told.state != row.state || told.rtt != row.rtt,
                     None => true,
                 });
-                prop_assert_eq!(off, matches!(verdict, Verdict::Wait(_)), "left outside without a word");
+                prop_assert_eq!(off, matches!(verdict, Verdict::Wait(_)), "left untold without a word");
                 if off {
                     prop_assert!(now < at + SPACING && verdict == Verdict::Wait(at + SPACING), "{verdict:?}");
                 }

@@ -27,6 +27,7 @@ pub mod icmp;
 pub mod isolation;
 pub mod load;
 pub mod orca;
+pub mod order;
 pub mod outcome;
 pub mod pace;
 pub mod schedule;
