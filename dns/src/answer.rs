@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
-use crate::decide::{Client, Course, Direct, Turn, course};
+use crate::decide::{Client, Course, Turn, course};
 use crate::records::{self, NAMESERVER_TTL};
 use crate::snapshot::{CutRole, Found, Place, Snapshot, Stand};
 use crate::static_names::{Delegation, Holding, WHOAMI};
@@ -233,11 +233,12 @@ impl<'s> Asked<'s, '_> {
     /// A service, as DNS-B.
     fn service(&self, place: &Place<'s>, stand: Stand<'s>) -> Reply {
         let course = self.course(place, stand);
-        match course.turn {
+        let reply = match course.turn {
             Turn::Refer { cut, serves } => self.referral(&course, place.own, cut, serves),
-            Turn::Answer(Direct::Unclaimed) => self.steered(&course, &place.zone.soa, Kind::Unclaimed),
+            Turn::Answer(direct) => self.steered(&course, &place.zone.soa, Kind::of_direct(direct)),
             _ => self.steered(&course, &place.zone.soa, Kind::Direct),
-        }
+        };
+        Reply { basis: course.basis, ..reply }
     }
 
     /// A CNAME into a cut, and as much of what stands there as this node may say.

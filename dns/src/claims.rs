@@ -34,6 +34,12 @@ use trie::{Changes, Trie};
 
 use crate::{Claim, Label, Rank};
 
+/// Leading bits that an IPv4 address must have in common with a claim to be taken for its neighbour: registries give an
+/// operator a /16 and longer, and what lies further apart is somebody else's, as likely as not on another continent.
+pub const NEIGHBOURS_V4: u8 = 16;
+/// The same of IPv6, where an operator's block is a /32.
+pub const NEIGHBOURS_V6: u8 = 32;
+
 /// All claims, laid out for look-up.
 #[derive(Clone, Default)]
 pub struct ClaimTable {
@@ -127,6 +133,16 @@ impl ClaimTable {
         match client {
             IpNet::V4(net) => self.v4.best(net.addr().into(), net.prefix_len(), &usable),
             IpNet::V6(net) => self.v6.best(u128::from(net.addr()).into(), net.prefix_len(), &usable),
+        }
+    }
+
+    /// For a client that nobody usable claims: the claim of the neighbour that it has the most leading bits in common with,
+    /// if those are as many as one operator's block has ([`NEIGHBOURS_V4`], [`NEIGHBOURS_V6`]). All clients of a block in
+    /// which nobody has a claim ([`ClaimTable::scope`]) have the same one.
+    pub fn nearest(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<Best> {
+        match client {
+            IpNet::V4(net) => nearest(&self.v4, net.addr().into(), NEIGHBOURS_V4, &usable),
+            IpNet::V6(net) => nearest(&self.v6, u128::from(net.addr()).into(), NEIGHBOURS_V6, &usable),
         }
     }
 
@@ -294,6 +310,19 @@ fn scope<K: Bits>(trie: &Trie<K>, client: K, won: Option<u8>) -> u8 {
         .flatten()
         .filter(|(length, common)| won.is_none_or(|won| *length > won && *common >= won))
         .fold(from, |scope, (_, common)| scope.max(common.saturating_add(1)))
+}
+
+/// Of the neighbours to both sides, the one with more bits in common first.
+fn nearest<K: Bits>(trie: &Trie<K>, client: K, least: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
+    let (before, behind) = trie.around(client);
+    let before = before.map(|(network, length)| (length.min(client.common(network)), network, length));
+    let behind = behind.map(|network| (client.common(network), network, K::WIDTH));
+    let (first, second) = match (before, behind) {
+        (Some(before), Some(behind)) if behind.0 > before.0 => (Some(behind), Some(before)),
+        other => other,
+    };
+    let near = [first, second].into_iter().flatten().filter(|(common, ..)| *common >= least);
+    near.into_iter().find_map(|(_, network, length)| trie.best(network, length, usable))
 }
 
 /// A single address as a prefix. An IPv4 address that a dual-stack socket reports inside IPv6 is an IPv4 address.

@@ -11,9 +11,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::Kind;
+use crate::decide::Basis;
 
 /// Threads that count apart: as many as answer on a large machine.
-const SHARDS: usize = 16;
+pub(crate) const SHARDS: usize = 16;
 
 /// The steps in which the times of answers are told: each twice the one before, from a name that is found at once to an
 /// answer that lost its core to another process.
@@ -51,6 +52,7 @@ struct Shard {
     orphan_answers: AtomicU64,
     direct_answers: AtomicU64,
     unclaimed_answers: AtomicU64,
+    estimated_answers: AtomicU64,
     delegations: AtomicU64,
     zone_answers: AtomicU64,
     static_answers: AtomicU64,
@@ -68,6 +70,13 @@ struct Shard {
     took_within: [AtomicU64; BOUNDS.len()],
     took_longer: AtomicU64,
     took_nanos: AtomicU64,
+    by_proven_claims: AtomicU64,
+    by_configured_claims: AtomicU64,
+    by_client_subnets: AtomicU64,
+    by_estimates: AtomicU64,
+    by_nothing: AtomicU64,
+    sampled_as_intended: AtomicU64,
+    sampled_as_not_intended: AtomicU64,
 }
 
 /// How long the answers took that were timed.
@@ -97,6 +106,8 @@ pub struct Counts {
     pub direct_answers: u64,
     /// Addresses at once, because nobody claims the client: what to cover next.
     pub unclaimed_answers: u64,
+    /// Addresses at once, from the node that claims the client's neighbours: nobody claims the client itself.
+    pub estimated_answers: u64,
     /// The name servers of another node's cut.
     pub delegations: u64,
     /// SOA, NS and addresses of name servers.
@@ -123,6 +134,20 @@ pub struct Counts {
     pub dropped: u64,
     /// TCP connections closed at once, because their network had its share of them.
     pub connections_refused: u64,
+    /// As DNS-B, for clients that a node claims and another one vouches for.
+    pub by_proven_claims: u64,
+    /// As DNS-B, for clients that a node claims by its configuration.
+    pub by_configured_claims: u64,
+    /// As DNS-B, for client subnets that a node claims.
+    pub by_client_subnets: u64,
+    /// As DNS-B, for clients whose neighbours a node claims.
+    pub by_estimates: u64,
+    /// As DNS-B, for clients of which nothing is known.
+    pub by_nothing: u64,
+    /// Of the answers in the own cut one in 16 is looked at: those to resolvers that this node is the best claimant of.
+    pub sampled_as_intended: u64,
+    /// And those to others: they came by a cache, or before a claim changed.
+    pub sampled_as_not_intended: u64,
 }
 
 impl Counts {
@@ -136,6 +161,7 @@ impl Counts {
             self.orphan_answers,
             self.direct_answers,
             self.unclaimed_answers,
+            self.estimated_answers,
             self.delegations,
             self.zone_answers,
             self.static_answers,
@@ -167,6 +193,7 @@ impl Counters {
             orphan_answers: read(|shard| &shard.orphan_answers),
             direct_answers: read(|shard| &shard.direct_answers),
             unclaimed_answers: read(|shard| &shard.unclaimed_answers),
+            estimated_answers: read(|shard| &shard.estimated_answers),
             delegations: read(|shard| &shard.delegations),
             zone_answers: read(|shard| &shard.zone_answers),
             static_answers: read(|shard| &shard.static_answers),
@@ -180,6 +207,13 @@ impl Counters {
             rate_limited: read(|shard| &shard.rate_limited),
             dropped: read(|shard| &shard.dropped),
             connections_refused: read(|shard| &shard.connections_refused),
+            by_proven_claims: read(|shard| &shard.by_proven_claims),
+            by_configured_claims: read(|shard| &shard.by_configured_claims),
+            by_client_subnets: read(|shard| &shard.by_client_subnets),
+            by_estimates: read(|shard| &shard.by_estimates),
+            by_nothing: read(|shard| &shard.by_nothing),
+            sampled_as_intended: read(|shard| &shard.sampled_as_intended),
+            sampled_as_not_intended: read(|shard| &shard.sampled_as_not_intended),
         };
         counts.queries = counts.understood();
         counts
@@ -212,6 +246,7 @@ impl Counters {
             Kind::Orphan => &own.orphan_answers,
             Kind::Direct => &own.direct_answers,
             Kind::Unclaimed => &own.unclaimed_answers,
+            Kind::Estimated => &own.estimated_answers,
             Kind::Delegation => &own.delegations,
             Kind::Zone => &own.zone_answers,
             Kind::Static => &own.static_answers,
@@ -230,6 +265,28 @@ impl Counters {
         let at = BOUNDS.partition_point(|bound| *bound < time);
         add(own.took_within.get(at).unwrap_or(&own.took_longer));
         own.took_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// As DNS-B, by what the client's place was known.
+    pub(crate) fn known_by(&self, basis: Basis) {
+        let own = self.own();
+        add(match basis {
+            Basis::Proven => &own.by_proven_claims,
+            Basis::Configured => &own.by_configured_claims,
+            Basis::Subnet => &own.by_client_subnets,
+            Basis::Estimated => &own.by_estimates,
+            Basis::Nothing => &own.by_nothing,
+        });
+    }
+
+    /// An answer in the own cut was looked at: did it go to whom the mesh would send here?
+    pub(crate) fn sampled(&self, intended: bool) {
+        add(if intended { &self.own().sampled_as_intended } else { &self.own().sampled_as_not_intended });
+    }
+
+    /// Which shard this thread counts in.
+    pub(crate) fn shard() -> usize {
+        SHARD.get()
     }
 
     /// A message was answered with an error of its own making.

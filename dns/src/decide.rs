@@ -85,6 +85,8 @@ pub enum Way {
 pub enum Direct {
     /// Nobody claims the client, so the asked node's own rows decide.
     Unclaimed,
+    /// Nobody claims the client, but somebody claims its neighbours: that node's rows decide.
+    Estimated,
     /// The service says so.
     Mode,
     /// The resolver sent its client's subnet: it is not itself near the claimant.
@@ -95,6 +97,21 @@ pub enum Direct {
     Beside,
     /// The claimant has no cut in this zone, or the name would be too long in it.
     NoCut,
+}
+
+/// By what a DNS-B knows where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// A node claims it, and another one vouches for that.
+    Proven,
+    /// A node claims it by its configuration.
+    Configured,
+    /// Its resolver sent its subnet, which a node claims.
+    Subnet,
+    /// Nobody claims it, but its neighbours.
+    Estimated,
+    /// By nothing.
+    Nothing,
 }
 
 /// Which way an answer goes, and where to: what [`Way`] tells, without a copy of anything.
@@ -125,6 +142,8 @@ pub(crate) struct Course<'s> {
     /// The node that is asked.
     asked: &'s Label,
     pub(crate) claim: Option<Best>,
+    /// By what the asked node knows where the client is, if it was asked as DNS-B.
+    pub(crate) basis: Option<Basis>,
     pub(crate) turn: Turn<'s>,
     /// The prefix length for which the answer holds (RFC 7871).
     pub(crate) scope: u8,
@@ -168,6 +187,11 @@ pub fn decide<'s>(
     })
 }
 
+/// The node that is estimated to be nearest to a network that nobody claims, if any is.
+pub fn estimate(snapshot: &Snapshot, network: IpNet) -> Option<&Label> {
+    snapshot.estimated(network).map(|node| &node.label)
+}
+
 /// Who gets the clients that a node decides for, or those of them in a prefix: what an operator asks before an edit.
 /// Nothing: there is no service of that name.
 pub fn shares(
@@ -203,6 +227,7 @@ pub(crate) fn course<'s>(
         near: &cut.label,
         asked: who,
         claim: None,
+        basis: None,
         turn: snapshot.role(who, cut).map_or(Turn::Delegate, Turn::Serve),
         scope: 0,
         whose: Whose { net: client.source, draw: client.draw },
@@ -224,7 +249,16 @@ fn as_dns_b<'s>(
         .and_then(|claim| snapshot.cut_of_claimant(place.zone, claim.node))
         // Under a wildcard it is the asked name that stands in the cut, where it falls under the same wildcard again.
         .filter(|cut| !cut.nameservers.is_empty() && path.fits_below(place.own, &cut.apex));
+    let estimated = if claim.is_none() { snapshot.estimated(client.net()) } else { None };
+    let basis = match claim {
+        Some(_) if client.subnet.is_some() => Basis::Subnet,
+        Some(claim) if claim.rank.proven() => Basis::Proven,
+        Some(_) => Basis::Configured,
+        None if estimated.is_some() => Basis::Estimated,
+        None => Basis::Nothing,
+    };
     let turn = match (claim, cut) {
+        (None, _) if estimated.is_some() => Turn::Answer(Direct::Estimated),
         (None, _) => Turn::Answer(Direct::Unclaimed),
         (Some(_), _) if client.subnet.is_some() => Turn::Answer(Direct::Subnet),
         (Some(_), _) if pool.service().mode == Mode::Answer => Turn::Answer(Direct::Mode),
@@ -238,9 +272,10 @@ fn as_dns_b<'s>(
         .map_or(0, |subnet| pool.scope(subnet, snapshot.claims().scope(subnet, claim.map(|claim| claim.length))));
     Course {
         pool,
-        near: near.unwrap_or(who),
+        near: near.or(estimated.map(|node| &node.label)).unwrap_or(who),
         asked: who,
         claim,
+        basis: Some(basis),
         turn,
         scope,
         // All clients of a block get one answer, because a resolver will give all of them the one that it holds.

@@ -317,6 +317,11 @@ fn why(
             let nobody = if lost { "every node that claims it is away" } else { "nobody claims it" };
             format!("{from}: {nobody}, so {as_node} answers at once from its own measurements")
         }
+        Way::Answer(Direct::Estimated) => {
+            format!(
+                "{from}: nobody claims it, but {decider} its neighbours, so it is answered at once from {decider}'s measurements"
+            )
+        }
         Way::Answer(Direct::Mode) => format!("{claimed}; the service is answered at once, in mode \"answer\""),
         Way::Answer(Direct::Subnet) => format!("{claimed}; the client's subnet came along, so it is answered at once"),
         Way::Answer(Direct::Apex) => {

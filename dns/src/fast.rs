@@ -17,7 +17,7 @@
 use std::net::IpAddr;
 
 use crate::Kind;
-use crate::decide::{Client, Course, Direct, Turn, course};
+use crate::decide::{Basis, Client, Course, Turn, course};
 use crate::edns::OptReply;
 use crate::query::{Asked, HEADER};
 use crate::records::REFERRAL_TTL;
@@ -38,6 +38,8 @@ const QUESTION: u16 = HEADER as u16;
 /// A reply that the short way has written, but for its header and its OPT record.
 pub(crate) struct Written {
     pub(crate) kind: Kind,
+    /// As in [`crate::Reply`].
+    pub(crate) basis: Option<Basis>,
     pub(crate) authoritative: bool,
     /// As in [`crate::Reply`].
     pub(crate) scope: Option<u8>,
@@ -67,11 +69,12 @@ pub(crate) fn write(
     out.resize(HEADER, 0);
     out.extend_from_slice(asked.octets);
     let mut writer = Writer { out, counts: [0; 3], explains: opt.is_some() };
-    let (kind, scope) = writer.reply(snapshot, &path, &place, family, client)?;
+    let (kind, scope, basis) = writer.reply(snapshot, &path, &place, family, client)?;
     // A client subnet goes back in 8 to 24 octets more than the record has now.
     let opt = opt.map_or(0, |opt| opt.octets().len() + scope.map_or(0, |_| LARGEST_SUBNET));
     (writer.out.len() + opt <= limit).then_some(Written {
         kind,
+        basis,
         authoritative: kind != Kind::Delegation,
         scope,
         counts: writer.counts,
@@ -120,12 +123,12 @@ impl Writer<'_> {
         place: &Place<'_>,
         family: Family,
         client: Client,
-    ) -> Option<(Kind, Option<u8>)> {
+    ) -> Option<(Kind, Option<u8>, Option<Basis>)> {
         if let Some(cut) = place.cut {
             if snapshot.role(snapshot.me(), cut).is_none() {
                 let apex = self.offset_of(path, place.own);
                 self.nameservers(cut, apex);
-                return Some((Kind::Delegation, None));
+                return Some((Kind::Delegation, None, None));
             }
         } else if place.zone.delegation(path, place.own).is_some() {
             return None;
@@ -149,15 +152,18 @@ impl Writer<'_> {
                     }
                 };
                 self.nameservers(cut, apex);
-                Some((kind, Some(0)))
+                Some((kind, Some(0), course.basis))
             }
             Turn::Answer(direct) => {
-                let kind = if direct == Direct::Unclaimed { Kind::Unclaimed } else { Kind::Direct };
-                (self.addresses(&course, family, QUESTION) > 0).then_some((kind, Some(course.scope)))
+                let kind = Kind::of_direct(direct);
+                let some = self.addresses(&course, family, QUESTION) > 0;
+                some.then_some((kind, Some(course.scope), course.basis))
             }
-            Turn::Serve(role) => {
-                (self.addresses(&course, family, QUESTION) > 0).then_some((Kind::of_role(role), Some(course.scope)))
-            }
+            Turn::Serve(role) => (self.addresses(&course, family, QUESTION) > 0).then_some((
+                Kind::of_role(role),
+                Some(course.scope),
+                None,
+            )),
             Turn::Delegate => None,
         }
     }

@@ -20,7 +20,9 @@ use arc_swap::{ArcSwap, Guard};
 use hickory_proto::op::ResponseCode;
 use tracing::debug;
 
+use crate::claims::host;
 use crate::cookie::{Cookies, Shown};
+use crate::demand::Demand;
 use crate::edns::{self, OptReply};
 use crate::examine::{ExtendedError, Refusal, examine, only_for_a_cookie, question};
 use crate::fast::{self, Written};
@@ -28,13 +30,16 @@ use crate::notify::{NotifySink, OPCODE_NOTIFY};
 use crate::query::{self, Asked, Query};
 use crate::rate_limit::{Class, RateLimit, Verdict};
 use crate::response::Response;
-use crate::{Client, Counters, Kind, Question, Reply, Snapshot, Transport, Witness, answer, whoami};
+use crate::{
+    Basis, Client, Counters, Demanded, Kind, Question, Reply, Snapshot, Transport, Witness, answer, demand, whoami,
+};
 
 /// Answers messages from whatever snapshot is current.
 #[derive(Clone)]
 pub struct Handler {
     snapshot: Arc<ArcSwap<Snapshot>>,
     counters: Arc<Counters>,
+    demand: Arc<Demand>,
     cookies: Option<Cookies>,
     rate_limit: Option<Arc<RateLimit>>,
     witness: Option<Arc<dyn Witness>>,
@@ -82,6 +87,7 @@ impl Handler {
         Self {
             snapshot,
             counters,
+            demand: Arc::new(Demand::new()),
             cookies: None,
             rate_limit: None,
             witness: None,
@@ -133,6 +139,11 @@ impl Handler {
     pub fn with_notify(mut self, sink: Arc<dyn NotifySink>) -> Self {
         self.notify = Some(sink);
         self
+    }
+
+    /// The networks that ask most and are claimed by nobody, the busiest first.
+    pub fn unclaimed(&self, most: usize) -> Vec<Demanded> {
+        self.demand.read(most)
     }
 
     /// What it has said so far.
@@ -211,6 +222,7 @@ impl Handler {
             Said::Short(written) => {
                 response.finish(&written, out);
                 self.counters.replied(written.kind, false);
+                self.look_at(&snapshot, written.kind, written.basis, arrival);
             }
             Said::Cookie(code) => {
                 self.counters.cookie_given();
@@ -229,9 +241,27 @@ impl Handler {
                     response.refuse(ResponseCode::ServFail, out);
                 }
                 self.counters.replied(reply.kind, response.truncated);
+                self.look_at(&snapshot, reply.kind, reply.basis, arrival);
             }
         }
         true
+    }
+
+    /// Counts by what a client's place was known, and looks closer at one in a few: who is claimed by nobody, and whether
+    /// those who ask in our own cut are those whom the mesh sends here.
+    fn look_at(&self, snapshot: &Snapshot, kind: Kind, basis: Option<Basis>, arrival: Arrival) {
+        if let Some(basis) = basis {
+            self.counters.known_by(basis);
+        }
+        let client = arrival.source.ip();
+        match kind {
+            Kind::Unclaimed | Kind::Estimated if demand::is_sampled() => self.demand.note(client, arrival.at),
+            Kind::Cut if demand::is_sampled() => {
+                let claim = snapshot.best_claim(host(client)).and_then(|best| snapshot.claimant(best.node));
+                self.counters.sampled(claim.is_some_and(|node| node.label == *snapshot.me()));
+            }
+            _ => {}
+        }
     }
 
     /// What there is to say to a question: the short way where that goes.

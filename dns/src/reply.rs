@@ -7,6 +7,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use ipnet::IpNet;
 
+use crate::decide::{Basis, Direct};
 use crate::snapshot::CutRole;
 
 /// A question, as far as the answer depends on it.
@@ -80,6 +81,8 @@ pub struct Reply {
     pub scope: Option<u8>,
     /// Addresses are given although no server is known to be up.
     pub failed_open: bool,
+    /// As DNS-B, by what the client's place is known.
+    pub basis: Option<Basis>,
     /// What kind of reply it is, for the counters and for leaving things out when space is short.
     pub kind: Kind,
 }
@@ -102,6 +105,8 @@ pub enum Kind {
     Direct,
     /// As DNS-B, addresses at once because nobody claims the client.
     Unclaimed,
+    /// As DNS-B, addresses at once from the node that claims the client's neighbours, because nobody claims the client.
+    Estimated,
     /// As parent, the name servers of a cut, or of a zone that is not the mesh's.
     Delegation,
     /// SOA, NS, addresses of name servers, and what a question for ANY gets.
@@ -117,6 +122,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub(crate) fn of_direct(direct: Direct) -> Self {
+        match direct {
+            Direct::Unclaimed => Self::Unclaimed,
+            Direct::Estimated => Self::Estimated,
+            Direct::Mode | Direct::Subnet | Direct::Apex | Direct::Beside | Direct::NoCut => Self::Direct,
+        }
+    }
+
     pub(crate) fn of_role(role: CutRole) -> Self {
         match role {
             CutRole::Own => Self::Cut,
@@ -137,6 +150,7 @@ impl Reply {
             // What does not depend on the client holds for all of them.
             scope: Some(0),
             failed_open: false,
+            basis: None,
             kind,
         }
     }

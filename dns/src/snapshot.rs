@@ -217,6 +217,13 @@ impl Snapshot {
         Some(&self.claimant(self.best_claim(prefix)?.node)?.label)
     }
 
+    /// The node that is estimated to be nearest to a client that nobody claims.
+    pub(crate) fn estimated(&self, client: IpNet) -> Option<&Node> {
+        let takes_referrals = |claimant: &Claimant| claimant.takes_referrals;
+        let usable = |number: u16| self.claimants.get(usize::from(number)).is_some_and(takes_referrals);
+        self.claimant(self.claims.nearest(client, usable)?.node)
+    }
+
     /// The node that has this number in the table of claims.
     pub(crate) fn claimant(&self, number: u16) -> Option<&Node> {
         self.nodes.get(self.claimant_place(number)?)

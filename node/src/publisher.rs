@@ -49,11 +49,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// For a node that says this of itself, and whose last run left these pages and told these rows.
+    /// For a node that says this of itself, that looks for resolvers or not, and whose last run left these pages and told
+    /// these rows.
     pub fn new(
         mesh: Mesh,
         profile: Profile,
         claims: Vec<Claim>,
+        looks: bool,
         left: impl IntoIterator<Item = (Table, Slot)>,
         last_run: impl IntoIterator<Item = Row>,
     ) -> Self {
@@ -63,11 +65,18 @@ impl Publisher {
             mesh,
             profile,
             claims,
+<<<<<<< HEAD
             found: None,
             out,
             withdrawn: None,
             row_pages: BTreeMap::new(),
             lines: Lines::default(),
+=======
+            found: (!looks).then(BTreeMap::new),
+            out,
+            withdrawn: None,
+            row_pages: BTreeMap::new(),
+>>>>>>> 0b208ab (Unclaimed resolvers: the node that claims their neighbours decides; counted by what is known of a client, listed by demand)
             last_run,
         }
     }

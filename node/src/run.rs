@@ -22,8 +22,8 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use nigh_dns::{Counters, Current, Family, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Mesh, MeshView, NodeId, Owner, Page, Table, admission};
+use nigh_dns::{Counters, Current, Front, Handler, Label, Snapshot};
+use nigh_gossip::{Mesh, MeshView, Owner, Page, Table, admission};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -39,7 +39,7 @@ use crate::{
     certificate::{self, Starting},
     config::Config,
     cuts::Cuts,
-    discovery::{self, Finder, Findings, Sight, findings::ResolverFinding, told},
+    discovery::{Witness, finding::Finding},
     dns_a::side::{Doing, Side},
     facts::{Facts, Reader},
     identity,
@@ -60,8 +60,6 @@ const VOLUNTEER: Duration = Duration::from_secs(3);
 /// A node that joins holds its claims back until it knows a zone, but no longer than this (a new mesh has none yet): it
 /// would draw resolvers and refuse them.
 const CATALOGUE: Duration = Duration::from_secs(5);
-/// How often the finder of resolvers is told who is there, once it knows a zone.
-const SIGHT: Duration = Duration::from_secs(1);
 /// How long the DNS fronts may take to end what has begun: half a question over TCP is waited for longer than a restart
 /// should take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -101,12 +99,7 @@ struct Node {
     measured: watch::Receiver<Arc<Measurements>>,
     wanted: watch::Sender<Wanted>,
     _prober: Prober,
-    /// What can be asked of the mesh through resolvers; what was found so.
-    sight: watch::Sender<Arc<Sight>>,
-    finder: Option<Finder>,
-    findings: watch::Receiver<Arc<Findings>>,
-    teller: told::Teller,
-    next_sight: Instant,
+    finding: Finding,
     dns_a: Side,
     reader: Reader,
     publisher: Publisher,
@@ -171,7 +164,7 @@ impl Node {
         .await?;
 
         let dns_a = Side::start(&config.dns_a)?;
-        let witness = Arc::new(discovery::Witness::new(signing.clone(), config.mesh.id));
+        let witness = Arc::new(Witness::new(signing.clone(), config.mesh.id));
         let mut handler = Handler::new(current.shared(), counters.clone())
             .with_cookies(secret()?)
             .with_witness(witness)
@@ -179,7 +172,7 @@ impl Node {
         if let Some(per_second) = config.dns.rate_limit {
             handler = handler.with_rate_limit(per_second, secret()?);
         }
-        let bound = Some((handler, udp, tcp));
+        let bound = Some((handler.clone(), udp, tcp));
         let (wanted, aims) = watch::channel(Wanted::default());
         let prober = measure::spawn(Settings { seed, means: means(&config), epoch }, aims);
         let mut reader = Reader::new(name.clone(), config.mesh.id);
@@ -187,9 +180,7 @@ impl Node {
         let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
         let left: Vec<_> =
             view.borrow().pages.of(Owner::Node(mesh.id())).map(|page| (page.key().table, page.key().slot)).collect();
-        let (sight, seen) = watch::channel(Arc::default());
-        let finder = find(&config, mesh.id(), epoch, seen);
-        let findings = finder.as_ref().map_or_else(|| watch::channel(Arc::default()).1, Finder::findings);
+        let finding = Finding::start(&config, mesh.id(), epoch);
         let last_run: Vec<Row> = facts
             .nodes
             .get(&name)
@@ -205,7 +196,8 @@ impl Node {
             counters,
             listen,
             epoch,
-            findings: findings.clone(),
+            handler,
+            findings: finding.findings(),
             latest: ArcSwap::from_pointee(Latest { facts, serial: 0, warnings: Vec::new(), dns_a: Doing::default() }),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
@@ -224,10 +216,7 @@ impl Node {
             pressure: 0,
         };
         let claims = config.claims.iter().map(|claim| Claim::new(claim.prefix, claim.preference)).collect();
-        let mut publisher = Publisher::new(mesh.clone(), profile, claims, left, last_run);
-        if finder.is_none() {
-            publisher.found(BTreeMap::new());
-        }
+        let publisher = Publisher::new(mesh.clone(), profile, claims, finding.looks(), left, last_run);
         let mut node = Self {
             running,
             view,
@@ -236,11 +225,7 @@ impl Node {
             _prober: prober,
             dns_a,
             reader,
-            sight,
-            finder,
-            findings,
-            teller: told::Teller::default(),
-            next_sight: epoch,
+            finding,
             publisher,
             mesh,
             cuts,
@@ -281,9 +266,7 @@ impl Node {
         tokio::select! {
             () = asked => return Ok(true),
             changed = self.view.changed() => changed.context("the mesh ended by itself; see the log")?,
-            // Without a finder nothing will ever change there.
-            changed = self.findings.changed(), if self.finder.is_some() =>
-                changed.context("looking for resolvers ended by itself; see the log")?,
+            changed = self.finding.changed() => changed.context("looking for resolvers ended by itself; see the log")?,
             changed = self.measured.changed() => changed.context("measuring ended by itself; see the log")?,
             changed = self.dns_a.changed() => changed.context("asking DNS-A ended by itself; see the log")?,
             () = tokio::time::sleep_until(until) => {}
@@ -301,8 +284,10 @@ impl Node {
         let facts = self.reader.read(now, unix().as_secs(), &view);
         self.keep_certificate(&view);
         self.plead(&view);
-        self.look_out(&facts);
-        self.tell_findings(now, &view);
+        self.finding.look_out(&facts);
+        if let Some(found) = self.finding.tell(now, &view, &self.config) {
+            self.publisher.found(found);
+        }
         let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
         self.publisher.claims(draining || joining || measured.isolated).await?;
         self.aim(&facts);
@@ -425,39 +410,6 @@ impl Node {
         });
     }
 
-    /// Tells the finder what can be asked.
-    fn look_out(&mut self, facts: &Facts) {
-        if self.finder.is_none() || Instant::now() < self.next_sight && self.sight.borrow().zone.is_some() {
-            return;
-        }
-        self.next_sight = Instant::now() + SIGHT;
-        let new = sight(facts);
-        self.sight.send_if_modified(|sight| {
-            let changed = **sight != new;
-            if changed {
-                *sight = Arc::new(new);
-            }
-            changed
-        });
-    }
-
-    /// Hands what was found to the publisher, if the mesh should be told.
-    fn tell_findings(&mut self, now: Duration, view: &MeshView) {
-        let findings = self.findings.borrow_and_update().clone();
-        // Until every resolver was heard, or was silent for a round, what the last run found stands.
-        let ready = |resolver: &ResolverFinding| {
-            !resolver.egress.is_empty() || resolver.silent_rounds > 0 || !resolver.fault.is_empty()
-        };
-        if findings.resolvers.is_empty() || !findings.resolvers.iter().any(ready) {
-            return;
-        }
-        let certificate = view.certificates.get(&view.me);
-        let rows = told::claimed(&findings, certificate, &self.config.claims, self.config.resolvers.preference);
-        if self.teller.offer(now, &rows, |proof| view.certificates.contains_key(&proof.statement.witness)) {
-            self.publisher.found(rows);
-        }
-    }
-
     /// Takes on cuts that lack a backup and have none nearer, and leaves those that nearer ones serve.
     fn volunteer(&mut self, now: Duration, facts: &Facts) {
         for step in self.standby.handle(now, &facts.me, &candidates(facts)) {
@@ -545,45 +497,6 @@ fn cuts_of_the_revoked(view: &MeshView) -> impl Iterator<Item = Label> {
     let any = view.pages.of_operators(Table::REVOCATION).next().is_some();
     let names = any.then(|| membership::revoked_names(view));
     names.into_iter().flatten().filter_map(|name| name.parse().ok())
-}
-
-/// Starts to look for the resolvers, if there are any to ask.
-fn find(config: &Config, me: NodeId, epoch: Instant, sight: watch::Receiver<Arc<Sight>>) -> Option<Finder> {
-    let resolvers = &config.resolvers;
-    let sources = discovery::Sources { configured: resolvers.addresses.clone(), system: resolvers.system.clone() };
-    let settings = discovery::Settings {
-        mesh: config.mesh.id,
-        me,
-        interval: resolvers.interval,
-        public: discovery::public::Public::new(&resolvers.public),
-    };
-    (!sources.is_empty()).then(|| discovery::spawn(settings, sources, epoch, sight))
-}
-
-/// What can be asked through resolvers: the first zone, and the other live nodes, nearest first.
-fn sight(facts: &Facts) -> Sight {
-    let own = facts.nodes.get(&facts.me).map(|node| node.rtt.clone()).unwrap_or_default();
-    let mut witnesses: Vec<(Duration, discovery::Candidate)> = facts
-        .nodes
-        .iter()
-        .filter(|(label, node)| **label != facts.me && node.standing.takes_referrals())
-        .map(|(label, node)| {
-            let families = [Family::V4, Family::V6].into_iter();
-            let reached = |family: &Family| node.profile.dns.iter().any(|address| family.has(*address));
-            let candidate = discovery::Candidate {
-                id: node.id,
-                label: label.clone(),
-                families: families.filter(reached).collect(),
-            };
-            (own.get(&node.id).copied().unwrap_or(Duration::MAX), candidate)
-        })
-        .collect();
-    witnesses.sort_by(|a, b| (a.0, &a.1.label).cmp(&(b.0, &b.1.label)));
-    let zone = facts.listed.catalogue.zones.keys().next().cloned().map(|mut zone| {
-        zone.set_fqdn(true);
-        zone
-    });
-    Sight { zone, witnesses: witnesses.into_iter().map(|(_, candidate)| candidate).collect() }
 }
 
 async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: CancellationToken) {

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use data_encoding::{BASE64, HEXLOWER};
 use hickory_proto::rr::Name;
-use nigh_dns::{Counters, Label, RowState, Snapshot, Standing};
+use nigh_dns::{Counters, Handler, Label, RowState, Snapshot, Standing};
 use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, Table, verdict};
 use tokio::{
     sync::{Notify, watch},
@@ -27,7 +27,7 @@ use crate::{
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
             MeasureStatus, MemberLine, MeshStatus, NodeStatus, OverrideLine, Peer, ProbeLine, ProbedLine, ServerLine,
-            ServerState, ServiceLine, SnapshotStatus, Status, Verdict,
+            ServerState, ServiceLine, SnapshotStatus, Status, UnclaimedLine, Verdict,
         },
     },
     catalogue::{self, Records, name::text, record::Record},
@@ -51,6 +51,9 @@ pub struct Latest {
     pub dns_a: Doing,
 }
 
+/// Networks that `nigh unclaimed` lists.
+const MOST_UNCLAIMED: usize = 100;
+
 /// Shared by the main loop, the DNS fronts and the admin server.
 pub struct Running {
     /// The operator's key.
@@ -69,6 +72,8 @@ pub struct Running {
     pub listen: Vec<SocketAddr>,
     /// Time zero.
     pub epoch: Instant,
+    /// What answers, for the networks that it noted.
+    pub handler: Handler,
     /// The resolvers that this node asks, and what was found of them.
     pub findings: watch::Receiver<Arc<Findings>>,
     /// What is known.
@@ -243,6 +248,20 @@ impl Source for Running {
             lines[at].best = first && lines[at].verdict == Verdict::Alive && !lines[at].void;
         }
         lines
+    }
+
+    fn unclaimed(&self) -> Vec<UnclaimedLine> {
+        let snapshot = self.snapshot.load();
+        self.handler
+            .unclaimed(MOST_UNCLAIMED)
+            .into_iter()
+            .map(|demanded| UnclaimedLine {
+                network: demanded.network,
+                questions: demanded.questions,
+                error: demanded.error,
+                nearest: nigh_dns::estimate(&snapshot, demanded.network).map(|label| label.to_string()),
+            })
+            .collect()
     }
 
     fn latency(&self) -> Vec<LatencyLine> {

@@ -162,3 +162,35 @@ fn numbers_of_nodes_are_used_again() {
         assert!(table.is_empty());
     }
 }
+
+/// The rule, read out slowly: of all usable claims the one with the most bits in common, if they are enough.
+#[test]
+fn the_nearest_claim_has_the_most_bits_in_common() {
+    let claim = |prefix: &str, node: &str| Claim {
+        node: node.parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        preference: 10,
+        proven: false,
+        rtt: None,
+    };
+    let table: ClaimTable = [
+        claim("203.0.0.0/24", "fra"),
+        claim("203.0.128.0/24", "nyc"),
+        claim("203.0.129.7/32", "tyo"),
+        claim("2001:db8:1::/48", "lon"),
+    ]
+    .into_iter()
+    .collect();
+    let nearest = |client: &str, away: &str| {
+        let usable = |number: u16| table.node(number).is_some_and(|label| label.as_str() != away);
+        let best = table.nearest(crate::claims::host(client.parse().unwrap()), usable)?;
+        Some(table.node(best.node)?.to_string())
+    };
+    assert_eq!(nearest("203.0.1.1", "").as_deref(), Some("fra"));
+    assert_eq!(nearest("203.0.129.1", "").as_deref(), Some("tyo"), "29 bits in common, against 23");
+    assert_eq!(nearest("203.0.129.1", "tyo").as_deref(), Some("nyc"), "the other neighbour");
+    assert_eq!(nearest("203.0.130.1", "").as_deref(), Some("tyo"), "22 bits, to the one side only");
+    assert_eq!(nearest("203.1.0.1", ""), None, "15 bits are no neighbourhood");
+    assert_eq!(nearest("2001:db8:7::1", "").as_deref(), Some("lon"));
+    assert_eq!(nearest("2001:db9::1", ""), None);
+}

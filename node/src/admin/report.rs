@@ -285,6 +285,19 @@ pub struct ClaimLine {
     pub rtt_ms: Option<f64>,
 }
 
+/// A network whose resolvers nobody claims.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnclaimedLine {
+    /// The network.
+    pub network: IpNet,
+    /// How often it asked this node in about the last quarter of an hour: an estimate from samples.
+    pub questions: u64,
+    /// By how much that may be too high.
+    pub error: u64,
+    /// The node that is estimated to be nearest to it, because it claims its neighbours.
+    pub nearest: Option<String>,
+}
+
 /// A resolver that this node is a client of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResolverLine {

@@ -52,6 +52,7 @@ pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Ro
         .route("/v1/equivocations", get(async |State(node): State<Arc<S>>| Json(node.equivocations())))
         .route("/v1/admissions", get(async |State(node): State<Arc<S>>| Json(Pages::encode(&node.admissions()))))
         .route("/v1/claims", get(async |State(node): State<Arc<S>>| Json(node.claims())))
+        .route("/v1/unclaimed", get(async |State(node): State<Arc<S>>| Json(node.unclaimed())))
         .route("/v1/latency", get(async |State(node): State<Arc<S>>| Json(node.latency())))
         .route("/v1/probes", get(async |State(node): State<Arc<S>>| Json(node.probes().await)))
         .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
@@ -150,7 +151,7 @@ async fn unknown_path(request: Request) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         error: format!("nothing at {}", request.uri().path()),
-        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, latency, probes, services, pools, delegations, explain, catalogue, preview and drain, and /metrics".into(),
+        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, unclaimed, latency, probes, services, pools, delegations, explain, catalogue, preview and drain, and /metrics".into(),
     }
 }
 

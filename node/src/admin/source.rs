@@ -13,7 +13,9 @@ use crate::catalogue::{name, record::Record};
 
 use super::dns_a_report::{DelegationLine, Imports};
 use super::preview::Preview;
-use super::report::{ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status};
+use super::report::{
+    ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status, UnclaimedLine,
+};
 
 /// The node as the admin server sees it. Every answer is a copy of one moment's state; nothing here waits but
 /// [`Source::submit`] and [`Source::probes`].
@@ -32,6 +34,8 @@ pub trait Source: Send + Sync + 'static {
     fn equivocations(&self) -> Vec<EquivocationLine>;
     /// All claims, by prefix, best first.
     fn claims(&self) -> Vec<ClaimLine>;
+    /// The networks that nobody claims and that asked this node most, the busiest first.
+    fn unclaimed(&self) -> Vec<UnclaimedLine>;
     /// All rows: who measured what.
     fn latency(&self) -> Vec<LatencyLine>;
     /// This node's own probes, by service and server.

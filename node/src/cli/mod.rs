@@ -72,6 +72,8 @@ enum Command {
     Equivocations(Read),
     /// Which node claims which resolvers
     Claims(Read),
+    /// Networks that ask this node most and that nobody claims: what to cover next
+    Unclaimed(Read),
     /// What each node measured of each server
     Latency(Read),
     /// What this node probes: how often and why, what came of it, what comes next
@@ -200,6 +202,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Members(read) => block_on(Threads::One, read::members(read.socket.client(), read.json))??,
         Command::Equivocations(read) => block_on(Threads::One, read::equivocations(read.socket.client(), read.json))??,
         Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client(), read.json))??,
+        Command::Unclaimed(read) => block_on(Threads::One, read::unclaimed(read.socket.client(), read.json))??,
         Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client(), read.json))??,
         Command::Probes(read) => block_on(Threads::One, read::probes(read.socket.client(), read.json))??,
         Command::Services(read) => block_on(Threads::One, read::services(read.socket.client(), read.json))??,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{output, probes, table};
 use crate::admin::report::{
-    ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status,
+    ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status, UnclaimedLine,
 };
 use crate::admin::{Client, ExplainQuery};
 
@@ -39,6 +39,10 @@ pub(super) async fn equivocations(client: Client, json: bool) -> anyhow::Result<
 
 pub(super) async fn claims(client: Client, json: bool) -> anyhow::Result<()> {
     show::<Vec<ClaimLine>>(client, json, "claims", |lines| table::claims(lines)).await
+}
+
+pub(super) async fn unclaimed(client: Client, json: bool) -> anyhow::Result<()> {
+    show::<Vec<UnclaimedLine>>(client, json, "unclaimed", |lines| table::unclaimed(lines)).await
 }
 
 pub(super) async fn latency(client: Client, json: bool) -> anyhow::Result<()> {

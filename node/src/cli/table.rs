@@ -5,7 +5,7 @@ use std::fmt::Display;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::admin::report::{
-    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ResolverLine, ServiceLine, Status,
+    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ResolverLine, ServiceLine, Status, UnclaimedLine,
 };
 use crate::membership::{days, moment};
 
@@ -254,6 +254,20 @@ pub(super) fn claims(claims: &[ClaimLine]) -> String {
             ]
         }),
     )
+}
+
+pub(super) fn unclaimed(lines: &[UnclaimedLine]) -> String {
+    use Column::{Number, Text};
+    if lines.is_empty() {
+        return "nobody: every network that asked this node of late is claimed".to_owned();
+    }
+    let columns = [Text("NETWORK"), Number("QUESTIONS"), Number("AT LEAST"), Text("NEAREST")];
+    let lines = lines.iter().map(|line| {
+        let least = line.questions.saturating_sub(line.error);
+        let nearest = or_nothing(line.nearest.clone().unwrap_or_default());
+        vec![line.network.to_string(), line.questions.to_string(), least.to_string(), nearest]
+    });
+    table(&columns, lines)
 }
 
 pub(super) fn latency(rows: &[LatencyLine]) -> String {

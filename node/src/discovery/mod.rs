@@ -16,6 +16,7 @@
 
 mod egress;
 mod exchange;
+pub mod finding;
 pub mod findings;
 pub mod judge;
 pub mod public;

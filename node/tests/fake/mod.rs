@@ -13,7 +13,7 @@ use nigh::admin::preview::{Preview, ServicePreview};
 use nigh::admin::report::{
     Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MeasureStatus,
     MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ProbedLine, ServerLine, ServerState, ServiceLine,
-    SnapshotStatus, Status, Verdict,
+    SnapshotStatus, Status, UnclaimedLine, Verdict,
 };
 use nigh::admin::{ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
 use nigh::catalogue::record::Record;
@@ -153,6 +153,16 @@ impl Source for Fake {
             rtt_ms: best.then_some(1.25),
         };
         vec![claim("fra", 10, true, false), claim("nyc", 200, false, true)]
+    }
+
+    fn unclaimed(&self) -> Vec<UnclaimedLine> {
+        let line = |network: &str, questions, nearest: Option<&str>| UnclaimedLine {
+            network: network.parse().unwrap(),
+            questions,
+            error: 16,
+            nearest: nearest.map(str::to_owned),
+        };
+        vec![line("198.51.100.0/24", 3200, Some("fra")), line("2001:db8:7::/48", 160, None)]
     }
 
     fn latency(&self) -> Vec<LatencyLine> {
