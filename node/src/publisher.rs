@@ -65,18 +65,11 @@ impl Publisher {
             mesh,
             profile,
             claims,
-<<<<<<< HEAD
-            found: None,
-            out,
-            withdrawn: None,
-            row_pages: BTreeMap::new(),
-            lines: Lines::default(),
-=======
             found: (!looks).then(BTreeMap::new),
             out,
             withdrawn: None,
             row_pages: BTreeMap::new(),
->>>>>>> 0b208ab (Unclaimed resolvers: the node that claims their neighbours decides; counted by what is known of a client, listed by demand)
+            lines: Lines::default(),
             last_run,
         }
     }
