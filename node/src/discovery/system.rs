@@ -4,7 +4,7 @@
 //! counts. A local forwarder of another kind (dnsmasq at 127.0.0.1) is asked like any resolver: what it forwards to is
 //! what its questions leave from.
 //!
-//! Changes are found by looking at the files' times, twice a second: two system calls. Rejected: inotify, which watches
+//! Changes are found by looking at the files' times, four times a second: two system calls each. Rejected: inotify, which watches
 //! a file and not a name, and this one is replaced by renaming and behind symbolic links, each of which would need a
 //! watch of its own.
 
@@ -23,7 +23,7 @@ const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 /// The addresses of its stub.
 const STUBS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))];
 /// How often the files are looked at.
-pub const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(250);
 /// Bytes of a file that are read: the C library reads three servers, and comments may be long.
 const LONGEST: u64 = 64 << 10;
 
