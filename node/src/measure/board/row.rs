@@ -30,6 +30,7 @@ impl Row {
         let reading = Reading {
             state: State::Unknown,
             rtt: None,
+            path: None,
             srtt: None,
             spread: None,
             loss: 0.0,
