@@ -166,3 +166,5 @@ impl Filter {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod truth;

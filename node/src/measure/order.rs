@@ -8,13 +8,13 @@
 //! A challenger passes an incumbent
 //! - quickly, when the slowest of its last 5 answers beats the fastest of the incumbent's last 5 by 20 %, and by as much
 //!   as the two paths used to swing before those 5;
-//! - slowly, when its usual RTT (the mean of the faster half of 30) is lower by 2 % + 1 ms and three tenths of what the
-//!   paths swing;
+//! - slowly, when its usual RTT (the mean of the faster three quarters of 30) is lower by 2 % + 1 ms and a quarter of
+//!   what the paths swing;
 //! - with fewer than 5 answers of one of them, by 2 % + 1 ms alone: somebody must stand first at the start.
 //!
 //! Measured with `cargo run --release -p nigh --example quality -- series`, which has the figures of what was rejected:
-//! values held still path by path (each holds its own, so the order flaps when they cross), medians instead of the
-//! faster half (eight times the changes on very noisy paths), the median of 5 for the quick view.
+//! values held still path by path (each holds its own, so the order flaps when they cross), medians of 30
+//! and of 5 (many times the changes on very noisy paths).
 //!
 //! **Invariants:** what is told rises strictly along the line; a row that is told has been moved by its path or by the
 //! order, never by noise inside the deadband; of one line and one set of paths follows one order.
@@ -26,8 +26,8 @@ use super::filter::{FAST, Path, SLOW_LEAST, SLOW_PART, SLOW_STEP};
 
 /// Quick: the challenger must win by more than this part.
 const QUICK_PART: u32 = 5;
-/// Slow: so many tenths of the swing come on top.
-const SWING_TENTHS: u32 = 3;
+/// Slow: this part of the swing comes on top.
+const SWING_PART: u32 = 4;
 /// An RTT is told again when it is off by more than this part of what was told ...
 const TOLD_PART: u32 = 10;
 /// ... and by more than this.
@@ -110,7 +110,7 @@ fn wins(challenger: &Path, incumbent: &Path) -> bool {
     if incumbent.fastest.saturating_sub(challenger.slowest) > quick {
         return true;
     }
-    answers >= SLOW_LEAST && lead > slow + challenger.swing.max(incumbent.swing) * SWING_TENTHS / 10
+    answers >= SLOW_LEAST && lead > slow + challenger.swing.max(incumbent.swing) / SWING_PART
 }
 
 #[cfg(test)]

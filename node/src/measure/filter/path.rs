@@ -7,8 +7,9 @@ use super::window::{FAST, WINDOW, sorted};
 /// A path, from the answers of its window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path {
-    /// The mean of the faster half. Nearly as still as the minimum, for what disturbs an RTT only ever adds to it; yet a
-    /// path that is fast for a third of the time is not mistaken for a fast one, as it would be by the minimum.
+    /// The mean of the faster three quarters. Nearly as still as the minimum, for what disturbs an RTT only ever adds to
+    /// it, and that is most of what is left out; yet a path that is fast for a third of the time is not mistaken for a
+    /// fast one, as it would be by the minimum or the faster half.
     pub usual: Duration,
     /// From the tenth to the ninetieth percentile: how far it swings. Not the median absolute deviation, which is
     /// nothing on a path with two levels of which one has the majority.
@@ -29,9 +30,9 @@ impl Path {
         let all = sorted(newest_first);
         let quick = &newest_first[..newest_first.len().min(FAST)];
         let old = if newest_first.len() >= 2 * FAST { sorted(&newest_first[FAST..]) } else { all.clone() };
-        let half = &all[..all.len().div_ceil(2)];
+        let most = &all[..(all.len() * 3).div_ceil(4)];
         Self {
-            usual: half.iter().sum::<Duration>() / u32::try_from(half.len().max(1)).unwrap_or(u32::MAX),
+            usual: most.iter().sum::<Duration>() / u32::try_from(most.len().max(1)).unwrap_or(u32::MAX),
             swing: swing(&all),
             swung: swing(&old),
             fastest: quick.iter().min().copied().unwrap_or_default(),
