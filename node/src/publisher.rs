@@ -260,6 +260,40 @@ mod tests {
         Row { server: ServerKey(7), state, rtt_us, loss_permille: 0, why: String::new(), load_permille: None }
     }
 
+    fn measured(service: &str, server: &str, host: u8, millis: u64) -> Arc<crate::measure::Row> {
+        use crate::measure::{Target, filter::Filter, outcome::Outcome};
+        let mut filter = Filter::new(2, 3);
+        let rtt = Duration::from_millis(millis);
+        (0..30).for_each(|round| filter.record(Duration::from_secs(round), &Outcome::Answered(rtt)));
+        let target = Target {
+            service: service.into(),
+            server: server.into(),
+            address: IpAddr::from([192, 0, 2, host]),
+            probe: crate::measure::ProbeSpec::default(),
+        };
+        Arc::new(crate::measure::Row { target: Arc::new(target), reading: filter.reading() })
+    }
+
+    #[test]
+    fn what_is_told_is_in_the_order_that_steers_and_services_do_not_mix() {
+        let mut lines = Lines::default();
+        let mut told = |millis: [u64; 3]| {
+            let rows = [("www", "a"), ("www", "b"), ("api", "c")];
+            let rows = rows
+                .iter()
+                .zip(millis)
+                .zip(1..)
+                .map(|(((service, server), ms), host)| measured(service, server, host, ms));
+            let measured = Measurements { rows: rows.collect(), ..Measurements::default() };
+            let rows: Vec<Row> = measured.rows.iter().map(|row| to_row(row)).collect();
+            lines.settle(&measured, rows).iter().map(|row| row.rtt_us).collect::<Vec<_>>()
+        };
+        assert_eq!(told([20, 30, 10]), [Some(20_000), Some(30_000), Some(10_000)]);
+        // Half a millisecond is no reason to change, and is told so.
+        assert_eq!(told([20, 19, 10]), [Some(20_000), Some(20_001), Some(10_000)]);
+        assert_eq!(told([20, 10, 10]), [Some(20_000), Some(10_000), Some(10_000)]);
+    }
+
     #[test]
     fn what_the_last_run_told_stands_until_the_first_sample() {
         let mut last_run = BTreeMap::from([(ServerKey(7), row(Health::Up, Some(900)))]);

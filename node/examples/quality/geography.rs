@@ -1,8 +1,9 @@
 //! Places on a globe, and a network made up between them.
 //!
 //! The made-up one is for runs without a file: cities in a few clusters, cables that are never straight, last miles that
-//! differ, and a tenth of the pairs routed badly. It is not real, and its figures are no claim about the world; it has
-//! what makes steering hard in the real sets, detours that no map shows.
+//! differ, and carriers that meet at a few hubs only, so that the way next door may lead over another country. It is not
+//! real, and its figures are no claim about the world; it has what makes steering hard in the real sets, detours that no
+//! map shows.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,21 @@ use crate::latencies::Latencies;
 const DIAMETER_KM: f64 = 12_742.0;
 /// Light in fibre, there and back.
 const KM_PER_MS: f64 = 100.0;
+
+/// So many carriers share the places.
+const CARRIERS: usize = 6;
+/// Where carriers meet: Frankfurt, London, Ashburn, Los Angeles, Miami, Tokyo, Singapore, Sao Paulo, Sydney.
+const HUBS: [Place; 9] = [
+    Place { lat: 50.1, lon: 8.7 },
+    Place { lat: 51.5, lon: -0.1 },
+    Place { lat: 39.0, lon: -77.5 },
+    Place { lat: 34.1, lon: -118.2 },
+    Place { lat: 25.8, lon: -80.2 },
+    Place { lat: 35.7, lon: 139.7 },
+    Place { lat: 1.4, lon: 103.8 },
+    Place { lat: -23.6, lon: -46.6 },
+    Place { lat: -33.9, lon: 151.2 },
+];
 
 /// Latitude and longitude in degrees.
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +73,20 @@ pub fn made_up(count: usize, seed: u64) -> Latencies {
         places.push(Place { lat: near(lat), lon: near(lon) });
         last_mile.push(0.3 + 4.0 * rng.random::<f64>().powi(3));
     }
+    // Who carries a place's traffic, and where those carriers meet the others.
+    let carrier: Vec<usize> = (0..count).map(|_| rng.random_range(0..CARRIERS)).collect();
+    let hubs: Vec<Vec<Place>> =
+        (0..CARRIERS).map(|_| (0..3).map(|_| HUBS[rng.random_range(0..HUBS.len())]).collect()).collect();
     // One number a pair, the same in both directions.
-    let detours: Vec<f64> = (0..count * count)
-        .map(|_| {
-            let usual = 1.25 + 0.5 * rng.random::<f64>();
-            if rng.random::<f64>() < 0.1 { usual + 2.0 * rng.random::<f64>() } else { usual }
-        })
-        .collect();
+    let winding: Vec<f64> = (0..count * count).map(|_| 1.25 + 0.35 * rng.random::<f64>()).collect();
     Latencies::new(places.clone(), |a, b| {
-        let fibre = places[a].km_to(places[b]) / KM_PER_MS;
-        fibre * detours[a.min(b) * count + a.max(b)] + last_mile[a] + last_mile[b]
+        let (from, to) = (places[a], places[b]);
+        let by_hub = |hub: &Place| from.km_to(*hub) + hub.km_to(to);
+        let km = if carrier[a] == carrier[b] {
+            from.km_to(to)
+        } else {
+            hubs[carrier[a]].iter().chain(&hubs[carrier[b]]).map(by_hub).fold(f64::INFINITY, f64::min)
+        };
+        km / KM_PER_MS * winding[a.min(b) * count + a.max(b)] + last_mile[a] + last_mile[b]
     })
 }
