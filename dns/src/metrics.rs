@@ -24,6 +24,7 @@ impl Counters {
             ("orphan", counts.orphan_answers),
             ("direct", counts.direct_answers),
             ("unclaimed", counts.unclaimed_answers),
+            ("estimated", counts.estimated_answers),
             ("delegation", counts.delegations),
             ("zone", counts.zone_answers),
             ("static", counts.static_answers),
@@ -34,6 +35,18 @@ impl Counters {
             ("cookie", counts.cookies),
         ];
         family(&mut text, "nigh_dns_replies_total", "Replies, by what they say.", "kind", &answers);
+        let known = [
+            ("proven", counts.by_proven_claims),
+            ("configured", counts.by_configured_claims),
+            ("subnet", counts.by_client_subnets),
+            ("estimated", counts.by_estimates),
+            ("nothing", counts.by_nothing),
+        ];
+        let help = "Replies as DNS-B, by how the client's place was known.";
+        family(&mut text, "nigh_dns_clients_total", help, "known_by", &known);
+        let sampled = [("yes", counts.sampled_as_intended), ("no", counts.sampled_as_not_intended)];
+        let help = "Of one answer in 16 in the own cut: did it go to whom the mesh sends here?";
+        family(&mut text, "nigh_dns_sampled_referrals_total", help, "intended", &sampled);
         let limited = [("slipped", counts.slipped), ("dropped", counts.rate_limited)];
         family(&mut text, "nigh_dns_rate_limited_total", "Queries over the rate limit.", "outcome", &limited);
         for (name, help, count) in [
