@@ -55,10 +55,17 @@ impl Rival for Nigh {
         let entrants: BTreeMap<usize, Entrant> =
             up.filter_map(|(at, reading)| Some((at, Entrant { rtt: reading.rtt?, path: reading.path? }))).collect();
         let steers = self.line.settle(&entrants);
-        let rows = readings
-            .iter()
-            .enumerate()
-            .map(|(at, reading)| (at, Told { state: reading.state, rtt: steers.get(&at).copied().or(reading.rtt) }));
+        let rows = readings.iter().enumerate().map(|(at, reading)| {
+            (
+                at,
+                Told {
+                    state: reading.state,
+                    rtt: steers.get(&at).copied().or(reading.rtt),
+                    loss_permille: 0,
+                    load_permille: None,
+                },
+            )
+        });
         let verdict = self.page.offer(now, rows.collect());
         debug_assert!(!matches!(verdict, Verdict::Wait(_)), "rounds are more than a second apart");
     }

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::admin::report::{
-    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ResolverLine, ServiceLine, Status, UnclaimedLine,
+    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ResolverLine, ServiceLine, Status,
+    UnclaimedLine,
 };
 use crate::membership::{days, moment};
 
