@@ -40,6 +40,7 @@ use crate::{
     config::Config,
     cuts::Cuts,
     discovery::{Witness, finding::Finding},
+    dns_a::importer::Resolvers,
     dns_a::side::{Doing, Side},
     facts::{Facts, Reader},
     identity,
@@ -163,7 +164,7 @@ impl Node {
         })
         .await?;
 
-        let dns_a = Side::start(&config.dns_a)?;
+        let dns_a = Side::start(&config.dns_a, asked_for_origins(&config))?;
         let witness = Arc::new(Witness::new(signing.clone(), config.mesh.id));
         let mut handler = Handler::new(current.shared(), counters.clone())
             .with_cookies(secret()?)
@@ -519,6 +520,12 @@ fn means(config: &Config) -> Means {
         }
     }
     Means { sources, authorities: config.measure.authorities.clone(), commands: config.measure.commands.clone() }
+}
+
+/// Who is asked for origins that name no server of DNS-A.
+fn asked_for_origins(config: &Config) -> Resolvers {
+    let resolvers = &config.resolvers;
+    Resolvers { configured: resolvers.addresses.clone(), system: resolvers.system.clone() }
 }
 
 fn targets(catalogue: &Catalogue) -> Vec<Target> {

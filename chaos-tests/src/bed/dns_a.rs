@@ -176,7 +176,9 @@ zone "{origin}" {{ type primary; file "{origin}zone"; also-notify {{ {nodes}}}; 
         let (parent, origin, at) = (self.parent, self.origin, directory.display());
         let text = format!(
             "launch=gsqlite3\ngsqlite3-database={at}/db.sqlite\ngsqlite3-pragma-synchronous=0\nlocal-address={}\nsocket-dir={at}\ndaemon=no\nguardian=no\n\
-             dnsupdate=yes\nallow-dnsupdate-from=10.0.0.0/8\nprimary=yes\nsecurity-poll-suffix=\nslave-cycle-interval=1\n",
+             dnsupdate=yes\nallow-dnsupdate-from=10.0.0.0/8\nprimary=yes\nsecurity-poll-suffix=\nslave-cycle-interval=1\n\
+             # The names of a zone's own servers would be looked up through a resolver that this bed does not have, and\n\
+             # updates wait for that.\nonly-notify=\n",
             self.address
         );
         write(&directory.join("pdns.conf"), &text)?;

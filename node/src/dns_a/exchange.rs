@@ -35,7 +35,7 @@ pub enum Failure {
     #[error("{0}: {1}")]
     Io(SocketAddr, io::Error),
     /// There is nobody to ask.
-    #[error("no name server to ask: /etc/resolv.conf names none")]
+    #[error("nobody to ask: no resolver is configured, and the system uses none")]
     Nobody,
     /// A reply that says no.
     #[error("{0} says {1}")]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,32 @@ use tokio::time::Instant;
 use super::chase::{Chase, Outcome, Step};
 use super::exchange::{self, Failure};
 use super::polling::{Family, Found, Polling};
-use super::resolv_conf;
 use super::zones::Copies;
+use crate::discovery::system::{RESOLV_CONF, System};
 use crate::tables::pools::Source;
 
 /// Questions on their way at once: enough for hundreds a second, and no flood at DNS-A.
 const MOST_UNDER_WAY: usize = 32;
+
+/// Who is asked for an origin that names no server.
+#[derive(Clone, Debug, Default)]
+pub struct Resolvers {
+    /// Those of the configuration; none: those that the system uses.
+    pub configured: Vec<SocketAddr>,
+    /// The file with these; none: where it usually is.
+    pub system: Option<PathBuf>,
+}
+
+impl Resolvers {
+    /// Read at each question, so that a change needs no restart: one leaves every few seconds at most.
+    fn list(&self) -> Vec<SocketAddr> {
+        if !self.configured.is_empty() {
+            return self.configured.clone();
+        }
+        let file = self.system.clone().unwrap_or_else(|| PathBuf::from(RESOLV_CONF));
+        System::new(&file).look().and_then(Result::ok).unwrap_or_default()
+    }
+}
 
 /// What is to be asked.
 pub type Wanted = Arc<BTreeSet<Source>>;
@@ -39,11 +59,11 @@ pub struct Importer {
 
 impl Importer {
     /// Starts it. Names in zones that are held here are looked up there.
-    pub fn spawn(copies: watch::Receiver<Copies>) -> Self {
+    pub fn spawn(resolvers: Resolvers, copies: watch::Receiver<Copies>) -> Self {
         let (wanted, to_ask) = watch::channel(Wanted::default());
         let (results, found) = watch::channel(Results::default());
         let mut task = JoinSet::new();
-        task.spawn(Asking::new(to_ask, results, copies).run());
+        task.spawn(Asking::new(to_ask, results, copies, resolvers).run());
         Self { wanted, found, _task: task }
     }
 
@@ -71,6 +91,7 @@ struct Asked {
 }
 
 struct Asking {
+    resolvers: Arc<Resolvers>,
     wanted: watch::Receiver<Wanted>,
     results: watch::Sender<Results>,
     copies: watch::Receiver<Copies>,
@@ -81,8 +102,14 @@ struct Asking {
 }
 
 impl Asking {
-    fn new(wanted: watch::Receiver<Wanted>, results: watch::Sender<Results>, copies: watch::Receiver<Copies>) -> Self {
+    fn new(
+        wanted: watch::Receiver<Wanted>,
+        results: watch::Sender<Results>,
+        copies: watch::Receiver<Copies>,
+        resolvers: Resolvers,
+    ) -> Self {
         Self {
+            resolvers: Arc::new(resolvers),
             wanted,
             results,
             copies,
@@ -163,9 +190,10 @@ impl Asking {
             let Some((_, source)) = self.due.first().filter(|(at, _)| *at <= now).cloned() else { return };
             let families = self.sources.get_mut(&source).map(|asked| asked.polling.due(now)).unwrap_or_default();
             for family in families {
-                let (source, copies) = (source.clone(), self.copies.borrow().clone());
+                let (source, copies, resolvers) =
+                    (source.clone(), self.copies.borrow().clone(), self.resolvers.clone());
                 self.under_way.spawn(async move {
-                    let outcome = look_up(&source, family, &copies).await;
+                    let outcome = look_up(&source, family, &copies, &resolvers).await;
                     (source, family, outcome)
                 });
             }
@@ -196,7 +224,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn look_up(source: &Source, family: Family, copies: &Copies) -> Outcome {
+async fn look_up(source: &Source, family: Family, copies: &Copies, resolvers: &Resolvers) -> Outcome {
     let rtype = match family {
         Family::V4 => RecordType::A,
         Family::V6 => RecordType::AAAA,
@@ -206,7 +234,7 @@ async fn look_up(source: &Source, family: Family, copies: &Copies) -> Outcome {
     loop {
         step = match step {
             Step::Done(outcome) => return outcome,
-            Step::Ask(name) => match reply(source, &name, rtype, copies).await {
+            Step::Ask(name) => match reply(source, &name, rtype, copies, resolvers).await {
                 Ok(reply) => chase.handle(&reply),
                 Err(failure) => Step::Done(Outcome::Failed(failure.to_string())),
             },
@@ -214,26 +242,27 @@ async fn look_up(source: &Source, family: Family, copies: &Copies) -> Outcome {
     }
 }
 
-async fn reply(source: &Source, name: &Name, rtype: RecordType, copies: &Copies) -> Result<Message, Failure> {
+async fn reply(
+    source: &Source,
+    name: &Name,
+    rtype: RecordType,
+    copies: &Copies,
+    resolvers: &Resolvers,
+) -> Result<Message, Failure> {
     if let Some(reply) = copies.reply(name, rtype) {
         return Ok(reply);
     }
     if source.from.is_empty() {
-        return through_resolver(name, rtype).await;
+        return exchange::ask(&resolvers.list(), name, rtype, true).await;
     }
     let asked = exchange::ask(&source.from, name, rtype, false).await;
     // The origin itself is DNS-A's own; where an alias leads may be in anybody's zone.
     if *name != source.name && !asked.as_ref().is_ok_and(is_answer) {
-        return through_resolver(name, rtype).await;
+        return exchange::ask(&resolvers.list(), name, rtype, true).await;
     }
     asked
 }
 
 fn is_answer(reply: &Message) -> bool {
     reply.metadata.authoritative || !reply.answers.is_empty()
-}
-
-async fn through_resolver(name: &Name, rtype: RecordType) -> Result<Message, Failure> {
-    let resolvers: Vec<SocketAddr> = resolv_conf::read(Path::new(resolv_conf::PATH)).await;
-    exchange::ask(&resolvers, name, rtype, true).await
 }

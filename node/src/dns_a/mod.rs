@@ -26,7 +26,6 @@ pub mod notify;
 pub mod polling;
 pub mod pool;
 pub mod rank;
-pub mod resolv_conf;
 pub mod serial;
 pub mod side;
 pub mod transfer;

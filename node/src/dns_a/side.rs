@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::delegation::Candidate;
-use super::importer::{Importer, Results};
+use super::importer::{Importer, Resolvers, Results};
 use super::notify::Ear;
 use super::pool::Pools;
 use super::upkeep::{Scene, State, Upkeep};
@@ -70,7 +70,7 @@ impl Side {
     ///
     /// # Errors
     /// A key that cannot be used.
-    pub fn start(config: &DnsAConfig) -> anyhow::Result<Self> {
+    pub fn start(config: &DnsAConfig, resolvers: Resolvers) -> anyhow::Result<Self> {
         let mut keys = BTreeMap::new();
         for key in &config.keys {
             keys.insert(key.name.clone(), key_file::read(key)?);
@@ -86,7 +86,7 @@ impl Side {
             })
             .collect();
         let keeper = Keeper::spawn(&zones);
-        let importer = Importer::spawn(keeper.copies());
+        let importer = Importer::spawn(resolvers, keeper.copies());
         let delegations = config.delegations.iter();
         let upkeeps: Vec<Upkeep> =
             delegations.filter_map(|one| Some(Upkeep::spawn(one.clone(), key(&one.key)?))).collect();
