@@ -261,17 +261,26 @@ mod tests {
     }
 
     fn measured(service: &str, server: &str, host: u8, millis: u64) -> Arc<crate::measure::Row> {
-        use crate::measure::{Target, filter::Filter, outcome::Outcome};
+        use crate::measure::{ProbeKind, ProbeSpec, Target, filter::Filter, outcome::Outcome};
         let mut filter = Filter::new(2, 3);
         let rtt = Duration::from_millis(millis);
         (0..30).for_each(|round| filter.record(Duration::from_secs(round), &Outcome::Answered(rtt)));
+        let probe = ProbeSpec {
+            kind: ProbeKind::Tcp,
+            port: 443,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            retries: 0,
+            rise: 2,
+            fall: 3,
+        };
         let target = Target {
             service: service.into(),
             server: server.into(),
             address: IpAddr::from([192, 0, 2, host]),
-            probe: crate::measure::ProbeSpec::default(),
+            probe: probe.into(),
         };
-        Arc::new(crate::measure::Row { target: Arc::new(target), reading: filter.reading() })
+        Arc::new(crate::measure::Row { reading: filter.reading(), ..crate::measure::Row::unknown(target) })
     }
 
     #[test]

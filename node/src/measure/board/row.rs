@@ -26,7 +26,7 @@ pub struct Row {
 }
 
 impl Row {
-    pub(super) fn unknown(target: Target) -> Self {
+    pub(crate) fn unknown(target: Target) -> Self {
         let reading = Reading {
             state: State::Unknown,
             rtt: None,
