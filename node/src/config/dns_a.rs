@@ -87,7 +87,9 @@ pub(super) const KEYS: [&str; 3] = ["tsig", "origin_zone", "delegation"];
 pub(super) fn read(root: &Section<'_>) -> Option<DnsAConfig> {
     let sections = root.sections("tsig", &["name", "algorithm", "secret"]);
     let keys = all_of(root, "tsig", &sections, key);
-    let known: Vec<Name> = keys.iter().flatten().map(|key| key.name.clone()).collect();
+    // Also of a key that is at fault otherwise: what refers to it is not wrong.
+    let named = |section: &Section<'_>| name::host(section.get("name")?.as_text()?).ok();
+    let known: Vec<Name> = sections.iter().filter_map(named).collect();
     no_repeats(&sections, "name", keys.as_deref().unwrap_or_default(), |key| &key.name);
     let sections = root.sections("origin_zone", &["name", "from", "key"]);
     let zones = all_of(root, "origin_zone", &sections, |section| zone(section, &known));
