@@ -222,7 +222,7 @@ impl Handler {
             Said::Short(written) => {
                 response.finish(&written, out);
                 self.counters.replied(written.kind, false);
-                self.look_at(&snapshot, written.kind, written.basis, arrival);
+                self.look_at(snapshot, written.kind, written.basis, arrival);
             }
             Said::Cookie(code) => {
                 self.counters.cookie_given();
@@ -241,7 +241,7 @@ impl Handler {
                     response.refuse(ResponseCode::ServFail, out);
                 }
                 self.counters.replied(reply.kind, response.truncated);
-                self.look_at(&snapshot, reply.kind, reply.basis, arrival);
+                self.look_at(snapshot, reply.kind, reply.basis, arrival);
             }
         }
         true

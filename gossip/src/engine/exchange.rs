@@ -217,7 +217,7 @@ impl Engine {
 
     fn handle_buckets(&mut self, now: Moment, from: NodeId, salt: u64, sums: Vec<u64>) {
         // An answer to what I asked last, and to nothing else.
-        if !self.links.get_mut(&from).is_some_and(|link| link.asked.take_if(|asked| *asked == salt).is_some()) {
+        if self.links.get_mut(&from).is_none_or(|link| link.asked.take_if(|asked| *asked == salt).is_none()) {
             return;
         }
         let Some(theirs) = Digest::from_sums(sums) else { return };

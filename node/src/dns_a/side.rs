@@ -289,7 +289,7 @@ pub fn delegations(facts: &Facts, doing: &Doing) -> Vec<DelegationLine> {
         let line = DelegationLine {
             zone: text(zone),
             keepers,
-            trouble: troubles.cloned().find(|why| !why.is_empty()).unwrap_or_default(),
+            trouble: troubles.find(|why| !why.is_empty()).cloned().unwrap_or_default(),
             ..DelegationLine::default()
         };
         let Some((config, state)) = doing.delegations.iter().find(|(config, _)| config.zone == *zone) else {
