@@ -144,7 +144,7 @@ fn service(section: &Section<'_>, host: Option<&Name>) -> Option<Service> {
     let (https, svcb) = (svc_params(section, "https"), svc_params(section, "svcb"));
     let origin = Origin::read(section);
     let (https, svcb) = (https?, svcb?);
-    let origin = origin?;
+    let origin = origin?.map(Box::new);
     let policy::Given { mode, ttl, answers, spread, steering } = policy?;
     let steering = Box::new(steering);
     let policy = Policy { mode, ttl, answers, spread, probe: Box::new(probe?), https, svcb, steering, origin };

@@ -152,7 +152,7 @@ pub struct Policy {
     /// The same of an SVCB record.
     pub svcb: Option<SvcParams>,
     /// The name whose addresses are servers too.
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
     /// How its servers are chosen. Its pace is what the probe makes it, and not told here.
     pub steering: Box<Steering>,
 }

@@ -200,7 +200,7 @@ fn fields(value: &Value) -> Fields {
             fields.extend(probe::fields(&policy.probe));
             fields.extend(policy.https.as_ref().map(|params| ("https", svc_params::text(params))));
             fields.extend(policy.svcb.as_ref().map(|params| ("svcb", svc_params::text(params))));
-            fields.extend(policy.origin.iter().flat_map(super::Origin::fields));
+            fields.extend(policy.origin.iter().flat_map(|origin| origin.fields()));
             fields
         }
         Value::Server(server) => {

@@ -301,10 +301,12 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let params = (params(), params()).prop_map(|(https, svcb)| (https.map(svc), svcb.map(svc)));
     let origin = prop::option::of(("[a-z]{1,9}\\.origin\\.example", prop::collection::vec(any_server(), 0..=4)));
     let origin = origin.prop_map(|origin| {
-        origin.map(|(name, servers)| Origin {
-            name: name::host(&name).unwrap(),
-            from: servers.iter().map(|server| (server.address, 53 + server.weight % 2).into()).collect(),
-            within: servers.iter().map(|server| server.address.into()).collect(),
+        origin.map(|(name, servers)| {
+            Box::new(Origin {
+                name: name::host(&name).unwrap(),
+                from: servers.iter().map(|server| (server.address, 53 + server.weight % 2).into()).collect(),
+                within: servers.iter().map(|server| server.address.into()).collect(),
+            })
         })
     });
     let more = (params, policy::any_steering(), origin);

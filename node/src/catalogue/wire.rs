@@ -78,7 +78,7 @@ pub(super) fn encode(value: &Value) -> Vec<u8> {
             https: policy.https.as_ref().map(|params| svc_params::encode(params).into()),
             svcb: policy.svcb.as_ref().map(|params| svc_params::encode(params).into()),
             steering: steering::encode(&policy.steering),
-            origin: policy.origin.as_ref().map(Origin::to_wire),
+            origin: policy.origin.as_deref().map(Origin::to_wire),
         }),
         Value::Server(server) => {
             let (address, weight) = (address_bytes(server.address), server.weight);
@@ -162,7 +162,7 @@ fn policy(read: PolicyBytes) -> Result<Policy, String> {
         return Err(format!("ttl {}, {} answers or spread {spread:?} beyond bounds", read.ttl, read.answers));
     }
     let params = |bytes: Option<serde_bytes::ByteBuf>| bytes.map(|bytes| svc_params::decode(&bytes)).transpose();
-    let origin = read.origin.as_ref().map(Origin::from_wire).transpose()?;
+    let origin = read.origin.as_ref().map(Origin::from_wire).transpose()?.map(Box::new);
     let (https, svcb) = (params(read.https)?, params(read.svcb)?);
     let steering = Box::new(steering::decode(read.steering)?);
     if steering.ttl_min.is_some_and(|least| !(1..=read.ttl).contains(&least)) {

@@ -1,7 +1,7 @@
 //! One question to one server, and its reply: the sockets.
 //!
 //! A socket is made for each question, so its port is drawn anew by the system. What comes in is offered to a check;
-//! what fails it is passed over, [`MAX_STRAY`] times at most: a flood of guesses ends the attempt instead of winning it.
+//! what fails it is passed over, `MAX_STRAY` times at most: a flood of guesses ends the attempt instead of winning it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! Asks DNS-A: the task behind [`super::polling`].
 //!
-//! At most [`MOST_UNDER_WAY`] questions are on their way at once, so a catalogue of thousands of origins leaves as a
+//! At most `MOST_UNDER_WAY` questions are on their way at once, so a catalogue of thousands of origins leaves as a
 //! trickle. A name that the server named for it refers elsewhere (an alias out of its zones) is asked of the resolver.
 
 use std::collections::{BTreeMap, BTreeSet};

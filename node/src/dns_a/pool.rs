@@ -101,7 +101,7 @@ impl Pools {
         let mut sources: BTreeMap<Source, Held> = BTreeMap::new();
         for (service, one) in &catalogue.services {
             // A name in our own zones would be asked of ourselves.
-            let origin = one.policy.origin.as_ref().filter(|origin| !is_ours(catalogue, &origin.name));
+            let origin = one.policy.origin.as_deref().filter(|origin| !is_ours(catalogue, &origin.name));
             if let Some(origin) = origin {
                 sources.entry(origin.into()).or_default().services.push(service.clone());
             }
@@ -137,7 +137,7 @@ impl Pools {
     /// The catalogue with the servers that were imported.
     pub fn add_to(&self, catalogue: &mut Catalogue) {
         for service in catalogue.services.values_mut() {
-            let Some(origin) = &service.policy.origin else { continue };
+            let Some(origin) = service.policy.origin.as_deref() else { continue };
             let Some(pool) = self.sources.get(&Source::from(origin)).and_then(Held::pool) else { continue };
             let written: BTreeSet<IpAddr> = service.servers.values().map(|server| server.address).collect();
             let imported =

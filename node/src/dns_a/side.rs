@@ -285,7 +285,7 @@ pub fn delegations(facts: &Facts, doing: &Doing) -> Vec<DelegationLine> {
     let zones: BTreeSet<&Name> = duties().flat_map(|duties| duties.delegations.keys()).collect();
     let line = |zone: &Name| {
         let keepers = keepers(facts, zone).into_iter().map(|id| label_of(facts, id)).collect();
-        let troubles = duties().filter_map(|duties| duties.delegations.get(zone));
+        let mut troubles = duties().filter_map(|duties| duties.delegations.get(zone));
         let line = DelegationLine {
             zone: text(zone),
             keepers,

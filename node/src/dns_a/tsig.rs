@@ -148,7 +148,7 @@ pub fn sign(mut message: Vec<u8>, key: &Key, unix: Duration) -> (Vec<u8>, Verifi
     (message, verifier(mac))
 }
 
-/// The reply to a request that [`Verifier::request`] has let in, signed over the request's MAC.
+/// The reply to a request that [`request`] has let in, signed over the request's MAC.
 pub fn sign_reply(mut message: Vec<u8>, key: &Key, request_mac: &[u8], unix: Duration) -> Vec<u8> {
     let time = timers(unix);
     let Some(id) = message.first_chunk::<2>().copied() else { return message };

@@ -27,7 +27,7 @@ fn catalogue() -> Catalogue {
 }
 
 fn source() -> Source {
-    catalogue().services.values().next().unwrap().policy.origin.as_ref().unwrap().into()
+    catalogue().services.values().next().unwrap().policy.origin.as_deref().unwrap().into()
 }
 
 fn node(n: u8) -> NodeId {
