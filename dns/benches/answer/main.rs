@@ -146,8 +146,10 @@ fn run_one(name: &str) {
     let handler = handler(FEW_CLAIMS);
     let packets = (kind.questions)(&handler);
     let mut reply = Vec::with_capacity(usize::from(LARGEST_UDP));
-    // What a snapshot works out when it is first asked is not part of an answer.
-    packets.iter().for_each(|packet| drop(handler.respond(packet, arrival())));
+    // The order of a service's servers is found once for a snapshot, by the first who asks: no packet's usual cost.
+    for packet in &packets {
+        handler.respond_into(packet, arrival(), &mut reply);
+    }
     for _ in 0..COUNTED {
         batch(&handler, &packets, kind.parse_only, &mut reply);
     }

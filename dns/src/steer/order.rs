@@ -72,8 +72,10 @@ impl<'p> Sight<'p> {
         let (mut live, mut rest): (Vec<_>, Vec<_>) =
             entrants.into_iter().partition(|entrant| serving.takes(entrant.fitness, entrant.server.terms.tier));
         if let Serving::Tier(serving) = serving {
-            let thin: Vec<(Fitness, u8)> = tiers(&rest).collect();
-            for entrant in rest.iter_mut().filter(|entrant| entrant.fitness == Fitness::Live) {
+            let is_live = |entrant: &Entrant<'_>| entrant.fitness == Fitness::Live;
+            // Nearly always there is one tier, and nobody beside it.
+            let thin: Vec<(Fitness, u8)> = if rest.iter().any(is_live) { tiers(&rest).collect() } else { Vec::new() };
+            for entrant in rest.iter_mut().filter(|entrant| is_live(entrant)) {
                 let tier = entrant.server.terms.tier;
                 entrant.reason = if tier > serving {
                     Reason::LaterTier { tier, serving }
