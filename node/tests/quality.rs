@@ -1,5 +1,6 @@
 //! A small run of the quality bench: nigh's own steering on a made-up geography beats every other way to choose.
 #![allow(clippy::unwrap_used, reason = "a test that cannot run has failed")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 #![allow(dead_code, reason = "the example's files, of which the test needs a part")]
 
 #[path = "../examples/quality/blend.rs"]

@@ -41,8 +41,8 @@ impl Vivaldi {
         let neighbours: Vec<Vec<usize>> =
             (0..count).map(|_| (0..NEIGHBOURS).map(|_| rng.random_range(0..count)).collect()).collect();
         for round in 0..ROUNDS {
-            for place in 0..count {
-                let other = neighbours[place][round % NEIGHBOURS];
+            for (place, neighbours) in neighbours.iter().enumerate() {
+                let other = neighbours[round % NEIGHBOURS];
                 let rtt = latencies.get(place, other);
                 if !rtt.is_nan() {
                     let angle = rng.random::<f64>() * std::f64::consts::TAU;
