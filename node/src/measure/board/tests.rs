@@ -319,6 +319,7 @@ fn the_distance_comes_from_the_probe_that_is_there_for_it() {
             }
         }
         let row = board.measurements(until).rows[0].clone();
+        assert_eq!(row.reading.path.map(|path| path.usual), row.reading.rtt, "the order is made from the same path");
         (row.reading.state, row.reading.rtt.map(|rtt| rtt.as_millis()), row.reading.loss > 0.0)
     };
     // One that does not answer echoes is placed by what there is.

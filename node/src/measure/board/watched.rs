@@ -155,6 +155,8 @@ impl Watched {
             // One that never answered that probe is placed by what there is: nowhere would be wronger.
             if other.rtt.is_some() {
                 (reading.rtt, reading.srtt, reading.spread) = (other.rtt, other.srtt, other.spread);
+                // By this servers are put in order: it must be of the path that the time is of.
+                reading.path = other.path;
             }
             reading.loss = other.loss;
             if reading.why.is_empty() {
