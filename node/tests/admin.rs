@@ -84,6 +84,7 @@ async fn every_report_has_the_keys_that_scripts_read() {
         "admission": { "state": "admitted", "ends": 2_000_000_000, "silenced": false, "equivocations": 0 },
         "catalogue": { "zones": 1, "services": 1, "servers": 2, "records": 3 },
         "snapshot": { "serial": 42 },
+        "resolvers": [],
         "warnings": ["no claim for 203.0.113.0/24"],
     });
     assert_eq!(get("status").await, status);
@@ -104,8 +105,11 @@ async fn every_report_has_the_keys_that_scripts_read() {
     assert_eq!(get("equivocations").await[0], proof);
     let claim = json!({
         "prefix": "203.0.113.0/24", "node": "fra", "preference": 10, "verdict": "alive", "best": true, "void": false,
+        "proven": true, "witness": "nyc", "proof_age_s": 90, "rtt_ms": 1.25,
     });
     assert_eq!(get("claims").await[0], claim);
+    let unclaimed = json!({ "network": "198.51.100.0/24", "questions": 3200, "error": 16, "nearest": "fra" });
+    assert_eq!(get("unclaimed").await[0], unclaimed);
     let row = json!({
         "node": "fra", "service": "www.lb.example.com", "server": "nyc-1", "address": "192.0.2.1", "state": "down",
         "rtt_ms": null, "loss": 0.25, "age_s": 1.5, "why": "", "flapping": false,

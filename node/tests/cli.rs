@@ -256,6 +256,7 @@ fn without_a_node_every_command_says_what_to_do() {
         "members",
         "equivocations",
         "claims",
+        "unclaimed",
         "latency",
         "probes",
         "services",
@@ -320,11 +321,17 @@ both pages of each, as signed: nigh equivocations --json
 ";
     assert_eq!(table("equivocations").await, proofs);
     let claims = "\
-PREFIX          NODE  PREFERENCE  VERDICT  BEST
-203.0.113.0/24  fra           10  alive    best
-203.0.113.0/24  nyc          200  alive    void
+PREFIX          NODE  PREFERENCE  PROVEN BY     AGE  RTT ms  VERDICT  BEST
+203.0.113.0/24  fra           10  nyc        1m 30s     1.2  alive    best
+203.0.113.0/24  nyc          200  -               -       -  alive    void
 ";
     assert_eq!(table("claims").await, claims);
+    let unclaimed = "\
+NETWORK          QUESTIONS  AT LEAST  NEAREST
+198.51.100.0/24       3200      3184  fra
+2001:db8:7::/48        160       144  -
+";
+    assert_eq!(table("unclaimed").await, unclaimed);
     let latency = "\
 NODE  SERVICE             SERVER  ADDRESS    STATE  RTT ms  LOSS %  LOAD %  AGE  WHY
 fra   www.lb.example.com  fra-1   192.0.2.1  up        1.3      25      30   1s  -
