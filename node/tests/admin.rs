@@ -84,6 +84,7 @@ async fn every_report_has_the_keys_that_scripts_read() {
         "admission": { "state": "admitted", "ends": 2_000_000_000, "silenced": false, "equivocations": 0 },
         "catalogue": { "zones": 1, "services": 1, "servers": 2, "records": 3 },
         "snapshot": { "serial": 42 },
+        "measuring": { "servers": 2, "up": 1, "down": 1, "unknown": 0, "flapping": 1, "isolated": true },
         "resolvers": [],
         "warnings": ["no claim for 203.0.113.0/24"],
     });
