@@ -76,7 +76,7 @@ fn the_example_catalogue_parses() {
     let zone_file = |path: &str| Ok(read(&format!("deploy/{path}")));
     let catalogue = Catalogue::parse_with(&text, zone_file)
         .unwrap_or_else(|e| panic!("{}", e.in_file("deploy/services.example.toml")));
-    assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 5, 8));
+    assert_eq!((catalogue.zones.len(), catalogue.services.len(), catalogue.server_count()), (1, 5, 7));
     assert!(catalogue.records.len() > 5);
 }
 
