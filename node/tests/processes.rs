@@ -314,7 +314,7 @@ async fn a_node_that_cannot_listen_says_so_and_nobody_ever_hears_of_it() {
         let _tcp = (transport == "TCP").then(|| TcpListener::bind(at).unwrap());
         let code = fleet.start(CPH, &good).exit_code().await;
         let log = fleet.log(CPH);
-        assert_eq!(code, 1, "{transport} {at}: {log}");
+        assert_eq!(code, 73, "{transport} {at}: {log}");
         tried += 1;
         assert_eq!(log.matches(&help).count(), 1 + usize::from(transport == "TCP"), "{transport} {at}: {log}");
     }
@@ -350,7 +350,7 @@ async fn a_key_that_others_may_read_is_refused_with_the_remedy() {
     fs::create_dir(fleet.state(AMS)).unwrap();
     identity::create(&key, Kind::Node).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(fleet.start(AMS, &fleet.settings(AMS)).exit_code().await, 1);
+    assert_eq!(fleet.start(AMS, &fleet.settings(AMS)).exit_code().await, 77);
     let key = key.display();
     let expected = format!("nigh: {key}: mode 0644 lets others use this key; if nobody has, run: chmod 600 {key}\n");
     assert_eq!(fleet.log(AMS), expected);
@@ -369,7 +369,7 @@ async fn a_configuration_with_mistakes_names_them_all_and_nothing_is_opened() {
         .replace("preference = 20", "preference = -20")
         .replace("format = \"human\"", "format = \"xml\"")
         .replace("bootstrap", "bootstraps");
-    assert_eq!(fleet.start_with(AMS, &config).exit_code().await, 2);
+    assert_eq!(fleet.start_with(AMS, &config).exit_code().await, 78);
     let log = fleet.log(AMS);
     for mistake in
         ["4 mistakes in ", "node.name = \"ams.\": ", "preference = -20: ", "log.format = \"xml\": ", "mesh.bootstraps"]
