@@ -8,15 +8,16 @@
 //! ```text
 //!   last beat                     suspicion                                       accusation
 //!   ├── 450 ms + 10 % of the RTT ──┼─ p ─ p ─ p ─ p ─ p ─ p ─ p ─ p ─ (50 ms each) ─┼─ one RTT ─┤
-//!   ├── not before 1,420 ms + 10 % of the RTT + what this link's beats are usually late ─────────┤
+//!   ├── not before 1,370 ms + 10 % of the RTT + what this link's beats are usually late ─────────┤
 //! ```
 //!
-//! The second line is what a process may be stopped without being dead: a second, and the beat before it. On a path that
+//! The second line is what a process may be stopped without being dead: a second, and the beat before it as most of its
+//! watchers heard it. On a path that
 //! loses packets beats come late, each lost one by a retransmission; that is measured, and allowed for.
 //!
 //! **Turns.** A member does not beat for all its watchers at once: they take turns, [`TURNS`] of them in a round. When it
 //! dies, the quarter that heard it longest ago accuses it first, and then the next, which heard it 200 ms ago at least:
-//! together they are half of its watchers, and convict, 1,220 ms after the death. Beats to all of them at once, twice as
+//! together they are half of its watchers, and convict, 1,170 ms after the death. Beats to all of them at once, twice as
 //! often, would be no sooner.
 //!
 //! **Invariant:** a watcher that was itself stopped accuses nobody (Lifeguard, Dadgar et al. 2017). When a tick comes
@@ -45,8 +46,10 @@ pub(crate) const FEW_WATCHERS: usize = TURNS as usize - 1;
 pub(crate) const SUSPICION: Duration = Duration::from_millis(450);
 /// Probes that must all go unanswered; at 20 % loss each way eight lose themselves once in 3,600 bursts.
 pub(crate) const BURST: u8 = 8;
-/// Silence that is never held against anybody: a stop of one second, the beat that was due before it, a little jitter.
-pub(crate) const FORBEARANCE: Duration = Duration::from_millis(1420);
+/// Silence that is never held against anybody: a stop of one second and the beat before it, which all but a quarter of
+/// the watchers heard less than 300 ms ago, and a little jitter. Those of that quarter may accuse one that is stopped for a
+/// second; they are too few to convict.
+pub(crate) const FORBEARANCE: Duration = Duration::from_millis(1370);
 /// So many times the mean lateness of beats is allowed for besides: at 20 % loss each fifth is late by a
 /// retransmission, and two in a row by three.
 const LATE_TIMES: u32 = 8;

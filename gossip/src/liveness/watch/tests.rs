@@ -69,7 +69,7 @@ impl Driver {
 #[test]
 fn silence_is_probed_eight_times_and_accused_a_round_trip_later() {
     // For a short path the second that a live process may be stopped is longer, for a long one the round trip.
-    for (rtt, suspicion, accusation) in [(0, 450, 1420), (150, 465, 1435), (400, 490, 1460)] {
+    for (rtt, suspicion, accusation) in [(0, 450, 1370), (150, 465, 1385), (400, 490, 1410)] {
         let mut driver = Driver::new(1, rtt);
         driver.hear(1);
         assert_eq!(driver.run(9000), Some(1000 + accusation));
@@ -83,13 +83,13 @@ fn silence_is_probed_eight_times_and_accused_a_round_trip_later() {
 fn an_answer_to_the_last_probe_ends_the_burst() {
     let mut driver = Driver::new(1, 0);
     driver.hear(1);
-    assert_eq!(driver.run(2419), None);
+    assert_eq!(driver.run(2369), None);
     assert_eq!(driver.probes.len(), 8);
     driver.hear(1);
-    assert_eq!(driver.watch.poll_timeout(), Some(ms(2419 + 450)));
+    assert_eq!(driver.watch.poll_timeout(), Some(ms(2369 + 450)));
     assert_eq!(
         driver.run(9000),
-        Some(2419 + 1420 + 500),
+        Some(2369 + 1370 + 500),
         "the next silence needs a burst of its own, and more patience"
     );
     assert_eq!(driver.probes.len(), 16);
@@ -110,12 +110,12 @@ fn late_beats_earn_patience_and_punctual_ones_lose_it() {
     beats(&mut driver, &[400, 400, 600, 250, 350]);
     let start = driver.now;
     let patience = driver.run(start + 9000).unwrap() - start;
-    assert!((1420 + 200..=1420 + 500).contains(&patience), "{patience}");
+    assert!((1370 + 200..=1370 + 500).contains(&patience), "{patience}");
     driver.hear(1);
     beats(&mut driver, &[400]);
     let start = driver.now;
     let patience = driver.run(start + 9000).unwrap() - start;
-    assert!((1420..=1422).contains(&patience), "{patience}");
+    assert!((1370..=1372).contains(&patience), "{patience}");
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn without_all_eight_probes_there_is_no_accusation() {
 
 #[test]
 fn a_member_never_heard_gets_longer() {
-    assert_eq!(Driver::new(1, 0).run(20_000), Some(1000 + 4000 + 1420));
+    assert_eq!(Driver::new(1, 0).run(20_000), Some(1000 + 4000 + 1370));
     let mut met = Driver::new(1, 0);
     assert_eq!(met.run(3000), None);
     met.hear(1);
-    assert_eq!(met.run(20_000), Some(3000 + 1420), "its first word ends the credit");
+    assert_eq!(met.run(20_000), Some(3000 + 1370), "its first word ends the credit");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_watcher_that_slept_accuses_nobody_before_a_fresh_full_burst() {
     driver.stall(5100);
     assert_eq!((driver.accuses(1), driver.probes.len()), (false, 0));
     // All the silence but one period was mine; the rest of it and a burst follow.
-    assert_eq!(driver.run(20_000), Some(6100 + 1320));
+    assert_eq!(driver.run(20_000), Some(6100 + 1270));
     assert_eq!(driver.probes.len(), 8);
 }
 
@@ -169,7 +169,7 @@ fn a_stall_amid_a_burst_begins_it_anew() {
     assert!(!driver.accuses(1), "the answers may lie unread in my own queue");
     assert_eq!(driver.probes.len(), 9);
     // 201 ms of the silence were mine.
-    assert_eq!(driver.run(9000), Some(1000 + 201 + 1420));
+    assert_eq!(driver.run(9000), Some(1000 + 201 + 1370));
     assert_eq!(driver.probes.len(), 16);
 }
 
@@ -177,7 +177,7 @@ fn a_stall_amid_a_burst_begins_it_anew() {
 fn a_stall_before_the_first_contact_is_no_time_to_dial() {
     let mut driver = Driver::new(1, 0);
     driver.stall(10_100);
-    assert_eq!(driver.run(30_000), Some(1000 + 4000 + 1420 + 10_000));
+    assert_eq!(driver.run(30_000), Some(1000 + 4000 + 1370 + 10_000));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_watcher_that_stalls_often_trusts_itself_less_and_later_again() {
         }
         driver.hear(1);
         let start = driver.now;
-        assert_eq!(driver.run(start + 9000), Some(start + (patience * 450 + 400).max(1420)), "{stalls} stalls");
+        assert_eq!(driver.run(start + 9000), Some(start + (patience * 450 + 400).max(1370)), "{stalls} stalls");
     }
     let mut driver = Driver::new(1, 0);
     (0..9).for_each(|_| driver.stall(300));
@@ -200,7 +200,7 @@ fn a_watcher_that_stalls_often_trusts_itself_less_and_later_again() {
     }
     let start = driver.now;
     driver.hear(1);
-    assert_eq!(driver.run(start + 9000), Some(start + 1420), "30 s without a stall");
+    assert_eq!(driver.run(start + 9000), Some(start + 1370), "30 s without a stall");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_steady_link_counts_as_heard_until_it_falls_quiet() {
     assert_eq!(driver.run(60_000), None);
     assert!(driver.probes.is_empty() && driver.accuses(2));
     driver.watch.handle_quiet(ms(60_000), id(1), ms(59_900));
-    assert_eq!(driver.run(90_000), Some(59_900 + 1420));
+    assert_eq!(driver.run(90_000), Some(59_900 + 1370));
     driver.watch.handle_steady(id(1));
     assert!(!driver.accuses(1));
 }
@@ -223,7 +223,7 @@ fn a_link_may_be_steady_before_its_far_end_is_watched_and_after() {
     driver.now = 1100;
     driver.turn();
     driver.hear(1);
-    assert_eq!(driver.run(9000), Some(1100 + 1420));
+    assert_eq!(driver.run(9000), Some(1100 + 1370));
     driver.watched.remove(&id(1));
     driver.now += 100;
     driver.turn();
@@ -244,7 +244,7 @@ fn hearing_it_again_or_a_refutation_takes_the_accusation_back() {
     let start = driver.now;
     driver.watch.handle_refuted(ms(start), id(1));
     assert!(!driver.accuses(1));
-    assert_eq!(driver.run(90_000), Some(start + 1000 + 1420));
+    assert_eq!(driver.run(90_000), Some(start + 1000 + 1370));
     // A new incarnation that only the tick tells of is as good.
     driver.watched.insert(id(1), (8, Duration::ZERO));
     driver.now += 100;
