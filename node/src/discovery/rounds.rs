@@ -152,6 +152,7 @@ struct Track {
     egress: Egress,
     asked: u32,
     answered: u32,
+    /// Since the last answer.
     failed: u32,
     out: u32,
     quiet: u32,
@@ -450,6 +451,7 @@ impl Resolver {
         match read {
             Ok((address, proof)) => {
                 track.answered += 1;
+                track.failed = 0;
                 let proven = proof.is_ok();
                 let first_proof = proven && track.egress.all().any(|(at, seen)| at == address && seen.proof.is_none());
                 let new = track.egress.saw(now, address, proof);
@@ -496,8 +498,10 @@ impl Resolver {
 
 impl Track {
     fn wants(&self, begun: Duration) -> bool {
-        let attempts = if self.egress.is_empty() { 1 } else { 2 };
-        let hopeless = self.answered == 0 && self.failed >= attempts;
+        let attempts = if self.egress.is_empty() { 1 } else { PARALLEL };
+        // A resolver that dies within a round is not asked on until the round is full; and after a failure those that are
+        // out tell first how it stands.
+        let hopeless = self.failed >= attempts || self.failed > 0 && self.out > 0;
         // One scout first where nothing is known to work, so that a family that does not costs one question.
         let parallel = if self.answered == 0 && self.egress.is_empty() { 2 } else { PARALLEL };
         if hopeless || self.asked >= MOST_ASKS || self.out >= parallel {

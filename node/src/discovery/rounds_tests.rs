@@ -41,6 +41,8 @@ struct Behaviour {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
     silent: bool,
+    /// Dies after so many questions.
+    left: Option<usize>,
     /// What it does to an honest answer.
     forge: Option<Forge>,
 }
@@ -121,7 +123,10 @@ impl Bed {
     }
 
     fn answer(&mut self, ask: &Ask) -> Outcome {
-        let how = self.resolvers[&ask.to].clone();
+        let how = self.resolvers.get_mut(&ask.to).unwrap();
+        how.left = how.left.map(|left| left.saturating_sub(1));
+        how.silent |= how.left == Some(0);
+        let how = how.clone();
         if how.silent {
             return Outcome::Silent("nobody".into());
         }
@@ -239,6 +244,17 @@ fn a_resolver_that_is_silent_is_lost_after_three_rounds_and_one_that_returns_is_
     bed.until(bed.now + 2 * MINUTE);
     assert!(!bed.findings.resolvers[0].lost);
     assert_eq!(bed.found().len(), 2);
+}
+
+#[test]
+fn a_resolver_that_dies_within_a_round_ends_it() {
+    for left in 1..8 {
+        let how = Behaviour { left: Some(left), ..one(&["203.0.113.1", "203.0.113.2"], &[]) };
+        let mut bed = Bed::new(&[("10.0.0.1:53", how)]);
+        bed.sight(&[(2, &[Family::V4])]);
+        bed.until(Duration::from_secs(1));
+        assert!(bed.asks <= left + 2 * PARALLEL as usize, "{} questions, {left} of them answered", bed.asks);
+    }
 }
 
 #[test]

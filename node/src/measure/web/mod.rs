@@ -43,11 +43,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::tap::MAX_ANSWER;
 use self::tap::{Meter, Tap, Wire};
 use self::tls::Tls;
+use super::board::MAX_TARGETS;
 use super::outcome::{Failure, Outcome};
 use super::target::{Probe, WebSpec};
 use super::tcp::{self, Sources};
@@ -55,22 +57,33 @@ use super::tcp::{self, Sources};
 /// What hyper may hold of one head: twice what common servers send at most (8 KiB).
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// Connections kept between probes, at most: a quarter of the usual 1,024 descriptors.
-pub const MOST_KEPT: usize = 256;
+/// Connections kept between probes, at most: one for each target that there can be ...
+pub const MOST_KEPT: usize = MAX_TARGETS;
+/// ... and this part of the descriptors that the process may have: DNS, mesh and disk need theirs.
+const KEPT_PART: u64 = 4;
 
 const AGENT: &str = concat!("nigh/", env!("CARGO_PKG_VERSION"));
 
 /// What web probes share: authorities, and connections kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Web {
     tls: Tls,
     kept: Mutex<BTreeMap<Probe, Connection>>,
+    most_kept: usize,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self::new(Tls::default())
+    }
 }
 
 impl Web {
     /// Checks certificates by `tls`.
     pub fn new(tls: Tls) -> Self {
-        Self { tls, kept: Mutex::default() }
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let most_kept = usize::try_from(descriptors / KEPT_PART).unwrap_or(MOST_KEPT).min(MOST_KEPT);
+        Self { tls, kept: Mutex::default(), most_kept }
     }
 
     /// Closes the connections of probes that are no longer made.
@@ -89,7 +102,7 @@ impl Web {
     /// Keeps a connection for the next exchange, if that is wanted and possible.
     fn keep(&self, probe: &Probe, spec: &WebSpec, connection: Connection) {
         let mut kept = self.kept();
-        if spec.reuse && connection.driver.is_some() && kept.len() < MOST_KEPT {
+        if spec.reuse && connection.driver.is_some() && kept.len() < self.most_kept {
             kept.insert(probe.clone(), connection);
         }
     }
