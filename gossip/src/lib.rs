@@ -40,6 +40,7 @@ mod repair;
 mod replica;
 mod roster;
 mod rosters;
+mod round_trip;
 #[cfg(feature = "shell")]
 pub mod shell;
 pub mod sim;

@@ -17,6 +17,7 @@ use crate::{
     message::{Beat, Graft, Message, PAGES_PER_MESSAGE},
     page::{Key, Page},
     repair::Listed,
+    round_trip::RoundTrip,
     time::Moment,
 };
 
@@ -141,7 +142,7 @@ pub(crate) struct Link {
     grafted: usize,
     /// The peer's clock as last received, and when.
     last_clock: Option<(u64, Moment)>,
-    rtt: Option<Duration>,
+    rtt: RoundTrip,
     /// Pages that did not fit.
     pub(crate) dropped: u64,
 }
@@ -332,18 +333,17 @@ impl Link {
         if sample > MAX_SAMPLE {
             return;
         }
-        // RFC 6298 section 2: SRTT <- 7/8 SRTT + 1/8 R'.
-        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        self.rtt.handle_sample(now, sample);
     }
 
     /// The round trip is known without heartbeats (the simulator, where they are modelled).
     pub(crate) fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt = Some(rtt);
+        self.rtt.set(rtt);
     }
 
-    /// Smoothed round-trip time, once one beat has come back.
+    /// The length of the path there and back, once one beat has come back.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.rtt.least()
     }
 }
 

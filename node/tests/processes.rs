@@ -300,7 +300,8 @@ async fn a_node_that_cannot_listen_says_so_and_nobody_ever_hears_of_it() {
     fleet.joined(&[AMS, BRU]).await;
     let good = fleet.settings(CPH);
     let (dns, mesh) = (fleet.ground.dns(CPH), fleet.ground.mesh(CPH));
-    let dns_help = |at: &str| format!("nigh: cannot listen on {at} for DNS; another program answers there (`ss -lntup`");
+    let dns_help =
+        |at: &str| format!("nigh: cannot listen on {at} for DNS; another program answers there (`ss -lntup`");
     let mesh_help = |at: &str| format!("nigh: cannot listen on {at} for the mesh: Address already in use");
 
     let mut tried = 0;

@@ -327,7 +327,7 @@ impl Engine {
         self.own.silenced
     }
 
-    /// Peers linked to, with the smoothed round trip once it is known.
+    /// Peers linked to, with the length of the path there and back once it is known.
     pub fn links(&self) -> impl Iterator<Item = (NodeId, Option<Duration>)> + '_ {
         self.links.iter().filter(|(_, link)| link.greeted).map(|(id, link)| (*id, link.rtt()))
     }

@@ -92,8 +92,12 @@ struct Account {
     met: bool,
     incarnation: u64,
     rtt: Duration,
-    /// How late its beats are, smoothed (gain 1/8).
+    /// How late its beats are, smoothed (gain 1/8 for each beat that was due, whatever else came: the answers to a burst
+    /// come one upon the other, and tell nothing of beats).
     late: Duration,
+    /// The longest since `counted`.
+    latest: Duration,
+    counted: Moment,
     /// Probes sent since it was last heard, and when the next one is due (after the last: when the answer is overdue).
     sent: u8,
     next: Moment,
@@ -103,8 +107,11 @@ struct Account {
 impl Account {
     fn hear(&mut self, at: Moment) {
         if self.met {
-            let late = at.since(self.heard).saturating_sub(BEAT_EVERY).min(MAX_LATE);
-            self.late = (self.late * 7 + late) / 8;
+            self.latest = self.latest.max(at.since(self.heard).saturating_sub(BEAT_EVERY).min(MAX_LATE));
+            if at.since(self.counted) >= BEAT_EVERY {
+                self.late = (self.late * 7 + std::mem::take(&mut self.latest)) / 8;
+                self.counted = at;
+            }
         }
         *self = Self { heard: self.heard.max(at), met: true, sent: 0, accused: false, ..*self };
     }
@@ -167,7 +174,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the clock. `watched` are the members I answer for with their incarnation and smoothed RTT; the next
+    /// Looks at the clock. `watched` are the members I answer for with their incarnation and the RTT of the path; the next
     /// tick is expected after `period` at the latest.
     pub(crate) fn handle_tick(&mut self, now: Moment, period: Duration, watched: &BTreeMap<NodeId, (u64, Duration)>) {
         self.notice_stall(now);
@@ -264,6 +271,8 @@ impl Account {
             incarnation,
             rtt: Duration::ZERO,
             late: Duration::ZERO,
+            latest: Duration::ZERO,
+            counted: now,
             sent: 0,
             next: Moment::ZERO,
             accused: false,

@@ -111,6 +111,12 @@ fn late_beats_earn_patience_and_punctual_ones_lose_it() {
     let start = driver.now;
     let patience = driver.run(start + 9000).unwrap() - start;
     assert!((1370 + 200..=1370 + 500).contains(&patience), "{patience}");
+    // Eight answers to a burst, one upon the other, take none of it away.
+    driver.hear(1);
+    beats(&mut driver, &[400, 600, 50, 50, 50, 50, 50, 50, 50, 50]);
+    let start = driver.now;
+    let patience = driver.run(start + 9000).unwrap() - start;
+    assert!((1370 + 300..=1370 + 500).contains(&patience), "{patience}");
     driver.hear(1);
     beats(&mut driver, &[400]);
     let start = driver.now;
