@@ -140,9 +140,22 @@ impl ClaimTable {
     /// if those are as many as one operator's block has ([`NEIGHBOURS_V4`], [`NEIGHBOURS_V6`]). All clients of a block in
     /// which nobody has a claim ([`ClaimTable::scope`]) have the same one.
     pub fn nearest(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<Best> {
-        match client {
-            IpNet::V4(net) => nearest(&self.v4, net.addr().into(), NEIGHBOURS_V4, &usable),
-            IpNet::V6(net) => nearest(&self.v6, u128::from(net.addr()).into(), NEIGHBOURS_V6, &usable),
+        self.nearest_of(&self.around(client), usable)
+    }
+
+    /// The claims to both sides of a client.
+    pub(crate) fn around(&self, client: IpNet) -> Around {
+        Around(match client {
+            IpNet::V4(net) => Families::V4(Sides::of(&self.v4, net.addr().into())),
+            IpNet::V6(net) => Families::V6(Sides::of(&self.v6, u128::from(net.addr()).into())),
+        })
+    }
+
+    /// [`ClaimTable::nearest`] for who has looked around already.
+    pub(crate) fn nearest_of(&self, around: &Around, usable: impl Fn(u16) -> bool) -> Option<Best> {
+        match &around.0 {
+            Families::V4(sides) => sides.nearest(&self.v4, NEIGHBOURS_V4, &usable),
+            Families::V6(sides) => sides.nearest(&self.v6, NEIGHBOURS_V6, &usable),
         }
     }
 
@@ -174,11 +187,7 @@ impl ClaimTable {
         if won.is_some_and(|won| won >= client.prefix_len()) {
             return client.prefix_len();
         }
-        let free = match client {
-            IpNet::V4(net) => scope(&self.v4, net.addr().into(), won),
-            IpNet::V6(net) => scope(&self.v6, u128::from(net.addr()).into(), won),
-        };
-        free.min(client.prefix_len())
+        self.around(client).scope(client.prefix_len(), won)
     }
 
     /// The node of that number, if it claims anything.
@@ -296,33 +305,67 @@ impl<K: Bits> Pending<K> {
     }
 }
 
-/// As long as the most bits that the client has in common with a claim of somebody else, and one more.
-///
-/// That claim is a neighbour of the client in the order of addresses: any other one to the same side has fewer bits in
-/// common with the client, or covers it and is shorter.
-fn scope<K: Bits>(trie: &Trie<K>, client: K, won: Option<u8>) -> u8 {
-    let from = won.unwrap_or(0);
-    let (before, behind) = trie.around(client);
-    let before = before.map(|(network, length)| (length, length.min(client.common(network))));
-    let behind = behind.map(|network| (u8::MAX, client.common(network)));
-    [before, behind]
-        .into_iter()
-        .flatten()
-        .filter(|(length, common)| won.is_none_or(|won| *length > won && *common >= won))
-        .fold(from, |scope, (_, common)| scope.max(common.saturating_add(1)))
+/// The claims to both sides of a client, in the order of addresses: what tells how far the answer to it goes, and who is
+/// its neighbour. To find them is most of the work of either, so who wants both looks once.
+pub(crate) struct Around(Families);
+
+enum Families {
+    V4(Sides<u32>),
+    V6(Sides<Wide>),
 }
 
-/// Of the neighbours to both sides, the one with more bits in common first.
-fn nearest<K: Bits>(trie: &Trie<K>, client: K, least: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
-    let (before, behind) = trie.around(client);
-    let before = before.map(|(network, length)| (length.min(client.common(network)), network, length));
-    let behind = behind.map(|network| (client.common(network), network, K::WIDTH));
-    let (first, second) = match (before, behind) {
-        (Some(before), Some(behind)) if behind.0 > before.0 => (Some(behind), Some(before)),
-        other => other,
-    };
-    let near = [first, second].into_iter().flatten().filter(|(common, ..)| *common >= least);
-    near.into_iter().find_map(|(_, network, length)| trie.best(network, length, usable))
+impl Around {
+    /// [`ClaimTable::scope`], for a client's block of that length.
+    pub(crate) fn scope(&self, length: u8, won: Option<u8>) -> u8 {
+        let free = match &self.0 {
+            Families::V4(sides) => sides.scope(won),
+            Families::V6(sides) => sides.scope(won),
+        };
+        free.min(length)
+    }
+}
+
+struct Sides<K> {
+    client: K,
+    /// Where the last claim begins that does so at the client or before it, and how long it is.
+    before: Option<(K, u8)>,
+    /// Where the next one begins.
+    behind: Option<K>,
+}
+
+impl<K: Bits> Sides<K> {
+    fn of(trie: &Trie<K>, client: K) -> Self {
+        let (before, behind) = trie.around(client);
+        Self { client, before, behind }
+    }
+
+    /// As long as the most bits that the client has in common with a claim of somebody else, and one more.
+    ///
+    /// That claim is a neighbour of the client in the order of addresses: any other one to the same side has fewer bits in
+    /// common with the client, or covers it and is shorter.
+    fn scope(&self, won: Option<u8>) -> u8 {
+        let from = won.unwrap_or(0);
+        let before = self.before.map(|(network, length)| (length, length.min(self.client.common(network))));
+        let behind = self.behind.map(|network| (u8::MAX, self.client.common(network)));
+        [before, behind]
+            .into_iter()
+            .flatten()
+            .filter(|(length, common)| won.is_none_or(|won| *length > won && *common >= won))
+            .fold(from, |scope, (_, common)| scope.max(common.saturating_add(1)))
+    }
+
+    /// Of the neighbours to both sides, the one with more bits in common first.
+    fn nearest(&self, trie: &Trie<K>, least: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
+        let common = |network| self.client.common(network);
+        let before = self.before.map(|(network, length)| (length.min(common(network)), network, length));
+        let behind = self.behind.map(|network| (common(network), network, K::WIDTH));
+        let (first, second) = match (before, behind) {
+            (Some(before), Some(behind)) if behind.0 > before.0 => (Some(behind), Some(before)),
+            other => other,
+        };
+        let near = [first, second].into_iter().flatten().filter(|(common, ..)| *common >= least);
+        near.into_iter().find_map(|(_, network, length)| trie.best(network, length, usable))
+    }
 }
 
 /// A single address as a prefix. An IPv4 address that a dual-stack socket reports inside IPv6 is an IPv4 address.

@@ -189,7 +189,7 @@ pub fn decide<'s>(
 
 /// The node that is estimated to be nearest to a network that nobody claims, if any is.
 pub fn estimate(snapshot: &Snapshot, network: IpNet) -> Option<&Label> {
-    snapshot.estimated(network).map(|node| &node.label)
+    snapshot.estimated(&snapshot.claims().around(network)).map(|node| &node.label)
 }
 
 /// Who gets the clients that a node decides for, or those of them in a prefix: what an operator asks before an edit.
@@ -249,7 +249,8 @@ fn as_dns_b<'s>(
         .and_then(|claim| snapshot.cut_of_claimant(place.zone, claim.node))
         // Under a wildcard it is the asked name that stands in the cut, where it falls under the same wildcard again.
         .filter(|cut| !cut.nameservers.is_empty() && path.fits_below(place.own, &cut.apex));
-    let estimated = if claim.is_none() { snapshot.estimated(client.net()) } else { None };
+    let around = if claim.is_none() { Some(snapshot.claims().around(client.net())) } else { None };
+    let estimated = around.as_ref().and_then(|around| snapshot.estimated(around));
     let basis = match claim {
         Some(_) if client.subnet.is_some() => Basis::Subnet,
         Some(claim) if claim.rank.proven() => Basis::Proven,
@@ -267,9 +268,11 @@ fn as_dns_b<'s>(
         (Some(_), None) => Turn::Answer(Direct::NoCut),
         (Some(_), Some(cut)) => Turn::Refer { cut, serves: snapshot.role(who, cut) },
     };
-    let scope = client
-        .subnet
-        .map_or(0, |subnet| pool.scope(subnet, snapshot.claims().scope(subnet, claim.map(|claim| claim.length))));
+    let free = |subnet: IpNet| match &around {
+        Some(around) => around.scope(subnet.prefix_len(), None),
+        None => snapshot.claims().scope(subnet, claim.map(|claim| claim.length)),
+    };
+    let scope = client.subnet.map_or(0, |subnet| pool.scope(subnet, free(subnet)));
     Course {
         pool,
         near: near.or(estimated.map(|node| &node.label)).unwrap_or(who),

@@ -218,10 +218,10 @@ impl Snapshot {
     }
 
     /// The node that is estimated to be nearest to a client that nobody claims.
-    pub(crate) fn estimated(&self, client: IpNet) -> Option<&Node> {
+    pub(crate) fn estimated(&self, around: &crate::claims::Around) -> Option<&Node> {
         let takes_referrals = |claimant: &Claimant| claimant.takes_referrals;
         let usable = |number: u16| self.claimants.get(usize::from(number)).is_some_and(takes_referrals);
-        self.claimant(self.claims.nearest(client, usable)?.node)
+        self.claimant(self.claims.nearest_of(around, usable)?.node)
     }
 
     /// The node that has this number in the table of claims.
