@@ -1,10 +1,11 @@
 //! The prefixes that the claims table is measured with, and who claims them.
 
 use std::io::Read;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net};
+use ipnet::{IpNet, IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use nigh_dns::Label;
 
 /// A draw: the finaliser of splitmix64 (Steele et al., OOPSLA 2014) over a counter.
@@ -73,33 +74,49 @@ fn distinct(count: usize, mut draw: impl FnMut() -> IpNet) -> Vec<IpNet> {
     prefixes
 }
 
-/// Real ones: lines of `first,last,…` with IPv4 addresses as numbers. The largest are halved until there are enough.
+/// Real ones: lines of `first,last,…` with addresses, those of IPv4 as numbers or not. The largest are halved until there
+/// are enough. A relative path begins at the checkout, wherever the bench runs.
 pub fn read(path: &str, count: usize) -> Vec<IpNet> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     let mut text = String::new();
-    if path.ends_with(".gz") {
-        let unpacked = Command::new("gzip").args(["-dc", path]).stderr(Stdio::inherit()).output().unwrap();
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let unpacked = Command::new("gzip").arg("-dc").arg(&path).stderr(Stdio::inherit()).output().unwrap();
         text = String::from_utf8(unpacked.stdout).unwrap();
     } else {
-        std::fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
+        std::fs::File::open(&path).unwrap().read_to_string(&mut text).unwrap();
     }
-    let mut by_length: Vec<Vec<Ipv4Net>> = vec![Vec::new(); 33];
+    let mut by_length: Vec<Vec<IpNet>> = vec![Vec::new(); 129];
     let mut held = 0;
     for line in text.lines().skip(1) {
-        let mut fields = line.split(',').map(|field| Ipv4Addr::from(field.parse::<u32>().unwrap_or(0)));
-        let (first, last) = (fields.next().unwrap(), fields.next().unwrap());
-        for prefix in Ipv4Subnets::new(first, last, 0) {
+        let mut fields = line.split(',').map(address);
+        let prefixes = match (fields.next().flatten(), fields.next().flatten()) {
+            (Some(IpAddr::V4(first)), Some(IpAddr::V4(last))) => IpSubnets::V4(Ipv4Subnets::new(first, last, 0)),
+            (Some(IpAddr::V6(first)), Some(IpAddr::V6(last))) => IpSubnets::V6(Ipv6Subnets::new(first, last, 0)),
+            _ => panic!("{}: no two addresses: {line}", path.display()),
+        };
+        for prefix in prefixes {
             by_length[usize::from(prefix.prefix_len())].push(prefix);
             held += 1;
         }
     }
-    for length in 0..32 {
+    for length in 0..128 {
         while held < count {
-            let Some(prefix) = by_length[length].pop() else { break };
+            let Some(at) = by_length[length].iter().rposition(|prefix| prefix.prefix_len() < prefix.max_prefix_len())
+            else {
+                break;
+            };
+            let prefix = by_length[length].swap_remove(at);
             by_length[length + 1].extend(prefix.subnets(length as u8 + 1).unwrap());
             held += 1;
         }
     }
-    by_length.into_iter().flatten().map(IpNet::from).take(count).collect()
+    assert!(held >= count, "{}: {held} prefixes, and all of one address", path.display());
+    by_length.into_iter().flatten().take(count).collect()
+}
+
+fn address(field: &str) -> Option<IpAddr> {
+    let number = field.parse().ok().map(|number: u32| Ipv4Addr::from(number).into());
+    number.or_else(|| field.parse().ok())
 }
 
 /// The names of so many nodes.
