@@ -80,13 +80,17 @@ fn ask(handler: &Handler, data: &[u8], source: IpAddr) {
 /// The short way beside the long one: the same header, and the same records in the same order; only names may be
 /// compressed better, and be in the case of the question where one points at it and the other does not. As text, because
 /// hickory's records are equal when their TTLs are not.
+///
+/// hickory points at no name in another case, so what it writes to a long question in mixed case may have to be cut where the
+/// short way just fits: then that is held to what the long way says where there is room.
 pub fn ways(data: &[u8]) {
     static LONG: OnceLock<Handler> = OnceLock::new();
-    let (short, long) = (everything(), LONG.get_or_init(|| everything().clone().long_way_only()));
+    let handlers = [everything(), LONG.get_or_init(|| everything().clone().long_way_only())];
     for source in ["203.0.113.9", "8.8.8.8", "2001:db8:c::1"] {
         let source = SocketAddr::new(source.parse().expect("an address"), 53);
-        for arrival in [Arrival::udp(source, NOW), Arrival::tcp(source, NOW, Duration::from_secs(10))] {
-            let replies = [short, long].map(|handler| handler.respond(data, arrival));
+        let by_tcp = Arrival::tcp(source, NOW, Duration::from_secs(10));
+        for arrival in [Arrival::udp(source, NOW), by_tcp] {
+            let replies = handlers.map(|handler| handler.respond(data, arrival));
             let [Some(short), Some(long)] = &replies else {
                 assert_eq!(replies[0], replies[1], "to {data:02x?}");
                 continue;
@@ -94,11 +98,22 @@ pub fn ways(data: &[u8]) {
             if short == long {
                 continue;
             }
+            if is_cut(long) && !is_cut(short) {
+                let whole = handlers[1].respond(data, by_tcp).expect("a reply by TCP");
+                assert_eq!(short[..12], whole[..12], "the headers to {data:02x?}");
+                assert_eq!(text_and_opt(short).0, text_and_opt(&whole).0, "to {data:02x?}");
+                continue;
+            }
             assert_eq!(short[..12], long[..12], "the headers to {data:02x?}");
             assert_eq!(text_and_opt(short), text_and_opt(long), "to {data:02x?}");
             assert!(short.len() <= long.len(), "compressed less: {short:02x?} to {data:02x?}");
         }
     }
+}
+
+/// TC.
+fn is_cut(reply: &[u8]) -> bool {
+    reply[2] & 2 != 0
 }
 
 /// A reply as text, and the OPT record that it ends with as it is: a client subnet of a family that hickory does not know
