@@ -137,7 +137,7 @@ impl ClaimTable {
     }
 
     /// For a client that nobody usable claims: the claim of the neighbour that it has the most leading bits in common with,
-    /// if those are as many as one operator's block has ([`NEIGHBOURS_V4`], [`NEIGHBOURS_V6`]). All clients of a block in
+    /// if those are as many as one operator's block has (`NEIGHBOURS_V4`, `NEIGHBOURS_V6`). All clients of a block in
     /// which nobody has a claim ([`ClaimTable::scope`]) have the same one.
     pub fn nearest(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<Best> {
         self.nearest_of(&self.around(client), usable)

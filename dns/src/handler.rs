@@ -96,7 +96,7 @@ impl Handler {
         }
     }
 
-    /// The same without the short way ([`fast`]): what holds its replies to those of the long one asks both.
+    /// The same without the short way (`fast.rs`): what holds its replies to those of the long one asks both.
     #[must_use]
     pub fn long_way_only(mut self) -> Self {
         self.long_way_only = true;
