@@ -18,6 +18,7 @@
 mod bits;
 mod bucket;
 mod names;
+pub(crate) mod networks;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -138,8 +139,8 @@ impl ClaimTable {
 
     /// For a client that nobody usable claims: the claim of the neighbour that it has the most leading bits in common with,
     /// if those are as many as one operator's block has (`NEIGHBOURS_V4`, `NEIGHBOURS_V6`). All clients of a block in
-    /// which nobody has a claim ([`ClaimTable::scope`]) have the same one.
-    pub fn nearest(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<Best> {
+    /// which nobody has a claim ([`ClaimTable::scope`]) have the same one. With it comes where the neighbour is.
+    pub fn nearest(&self, client: IpNet, usable: impl Fn(u16) -> bool) -> Option<(Best, IpNet)> {
         self.nearest_of(&self.around(client), usable)
     }
 
@@ -152,7 +153,7 @@ impl ClaimTable {
     }
 
     /// [`ClaimTable::nearest`] for who has looked around already.
-    pub(crate) fn nearest_of(&self, around: &Around, usable: impl Fn(u16) -> bool) -> Option<Best> {
+    pub(crate) fn nearest_of(&self, around: &Around, usable: impl Fn(u16) -> bool) -> Option<(Best, IpNet)> {
         match &around.0 {
             Families::V4(sides) => sides.nearest(&self.v4, NEIGHBOURS_V4, &usable),
             Families::V6(sides) => sides.nearest(&self.v6, NEIGHBOURS_V6, &usable),
@@ -355,7 +356,7 @@ impl<K: Bits> Sides<K> {
     }
 
     /// Of the neighbours to both sides, the one with more bits in common first.
-    fn nearest(&self, trie: &Trie<K>, least: u8, usable: &impl Fn(u16) -> bool) -> Option<Best> {
+    fn nearest(&self, trie: &Trie<K>, least: u8, usable: &impl Fn(u16) -> bool) -> Option<(Best, IpNet)> {
         let common = |network| self.client.common(network);
         let before = self.before.map(|(network, length)| (length.min(common(network)), network, length));
         let behind = self.behind.map(|network| (common(network), network, K::WIDTH));
@@ -364,7 +365,8 @@ impl<K: Bits> Sides<K> {
             other => other,
         };
         let near = [first, second].into_iter().flatten().filter(|(common, ..)| *common >= least);
-        near.into_iter().find_map(|(_, network, length)| trie.best(network, length, usable))
+        near.into_iter()
+            .find_map(|(_, network, length)| Some((trie.best(network, length, usable)?, network.block(length))))
     }
 }
 

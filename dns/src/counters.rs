@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::Guess;
 use crate::Kind;
 use crate::decide::Basis;
 
@@ -73,7 +74,9 @@ struct Shard {
     by_proven_claims: AtomicU64,
     by_configured_claims: AtomicU64,
     by_client_subnets: AtomicU64,
-    by_estimates: AtomicU64,
+    by_neighbours: AtomicU64,
+    by_networks: AtomicU64,
+    by_countries: AtomicU64,
     by_nothing: AtomicU64,
     sampled_as_intended: AtomicU64,
     sampled_as_not_intended: AtomicU64,
@@ -106,7 +109,8 @@ pub struct Counts {
     pub direct_answers: u64,
     /// Addresses at once, because nobody claims the client: what to cover next.
     pub unclaimed_answers: u64,
-    /// Addresses at once, from the node that claims the client's neighbours: nobody claims the client itself.
+    /// Addresses at once, from the node that claims the client's neighbours, or others of its operator or country: nobody
+    /// claims the client itself.
     pub estimated_answers: u64,
     /// The name servers of another node's cut.
     pub delegations: u64,
@@ -141,7 +145,11 @@ pub struct Counts {
     /// As DNS-B, for client subnets that a node claims.
     pub by_client_subnets: u64,
     /// As DNS-B, for clients whose neighbours a node claims.
-    pub by_estimates: u64,
+    pub by_neighbours: u64,
+    /// As DNS-B, for clients of an operator of whom a node claims others.
+    pub by_networks: u64,
+    /// As DNS-B, for clients in a country where a node claims others.
+    pub by_countries: u64,
     /// As DNS-B, for clients of which nothing is known.
     pub by_nothing: u64,
     /// Of the answers in the own cut one in 16 is looked at: those to resolvers that this node is the best claimant of.
@@ -210,7 +218,9 @@ impl Counters {
             by_proven_claims: read(|shard| &shard.by_proven_claims),
             by_configured_claims: read(|shard| &shard.by_configured_claims),
             by_client_subnets: read(|shard| &shard.by_client_subnets),
-            by_estimates: read(|shard| &shard.by_estimates),
+            by_neighbours: read(|shard| &shard.by_neighbours),
+            by_networks: read(|shard| &shard.by_networks),
+            by_countries: read(|shard| &shard.by_countries),
             by_nothing: read(|shard| &shard.by_nothing),
             sampled_as_intended: read(|shard| &shard.sampled_as_intended),
             sampled_as_not_intended: read(|shard| &shard.sampled_as_not_intended),
@@ -274,7 +284,9 @@ impl Counters {
             Basis::Proven => &own.by_proven_claims,
             Basis::Configured => &own.by_configured_claims,
             Basis::Subnet => &own.by_client_subnets,
-            Basis::Estimated => &own.by_estimates,
+            Basis::Guess(Guess::Neighbours) => &own.by_neighbours,
+            Basis::Guess(Guess::Network) => &own.by_networks,
+            Basis::Guess(Guess::Country) => &own.by_countries,
             Basis::Nothing => &own.by_nothing,
         });
     }

@@ -24,7 +24,7 @@ use crate::snapshot::{CutRole, Place, Snapshot, Stand};
 use crate::steer::{Eye, Family, Pick, Pool, Ranking, Shares, Whose};
 use crate::wire_name::WireName;
 use crate::zone::Cut;
-use crate::{Best, Claim, Label, Mode, Service};
+use crate::{Best, Claim, Guess, Label, Mode, Service};
 
 /// For whom an answer is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,8 @@ pub enum Way {
 pub enum Direct {
     /// Nobody claims the client, so the asked node's own rows decide.
     Unclaimed,
-    /// Nobody claims the client, but somebody claims its neighbours: that node's rows decide.
+    /// Nobody claims the client, but somebody its neighbours, or others of its operator or country: that node's rows
+    /// decide.
     Estimated,
     /// The service says so.
     Mode,
@@ -108,8 +109,8 @@ pub enum Basis {
     Configured,
     /// Its resolver sent its subnet, which a node claims.
     Subnet,
-    /// Nobody claims it, but its neighbours.
-    Estimated,
+    /// Nobody claims it, but what is near it in some way.
+    Guess(Guess),
     /// By nothing.
     Nothing,
 }
@@ -187,9 +188,10 @@ pub fn decide<'s>(
     })
 }
 
-/// The node that is estimated to be nearest to a network that nobody claims, if any is.
-pub fn estimate(snapshot: &Snapshot, network: IpNet) -> Option<&Label> {
-    snapshot.estimated(&snapshot.claims().around(network)).map(|node| &node.label)
+/// The node that is estimated to be nearest to a network that nobody claims, if any is, and by what.
+pub fn estimate(snapshot: &Snapshot, network: IpNet) -> Option<(&Label, Guess)> {
+    let around = snapshot.claims().around(network);
+    snapshot.estimated(network, &around).map(|(node, guess)| (&node.label, guess))
 }
 
 /// Who gets the clients that a node decides for, or those of them in a prefix: what an operator asks before an edit.
@@ -250,13 +252,12 @@ fn as_dns_b<'s>(
         // Under a wildcard it is the asked name that stands in the cut, where it falls under the same wildcard again.
         .filter(|cut| !cut.nameservers.is_empty() && path.fits_below(place.own, &cut.apex));
     let around = if claim.is_none() { Some(snapshot.claims().around(client.net())) } else { None };
-    let estimated = around.as_ref().and_then(|around| snapshot.estimated(around));
+    let estimated = around.as_ref().and_then(|around| snapshot.estimated(client.net(), around));
     let basis = match claim {
         Some(_) if client.subnet.is_some() => Basis::Subnet,
         Some(claim) if claim.rank.proven() => Basis::Proven,
         Some(_) => Basis::Configured,
-        None if estimated.is_some() => Basis::Estimated,
-        None => Basis::Nothing,
+        None => estimated.map_or(Basis::Nothing, |(_, guess)| Basis::Guess(guess)),
     };
     let turn = match (claim, cut) {
         (None, _) if estimated.is_some() => Turn::Answer(Direct::Estimated),
@@ -269,13 +270,13 @@ fn as_dns_b<'s>(
         (Some(_), Some(cut)) => Turn::Refer { cut, serves: snapshot.role(who, cut) },
     };
     let free = |subnet: IpNet| match &around {
-        Some(around) => around.scope(subnet.prefix_len(), None),
+        Some(around) => around.scope(subnet.prefix_len(), None).max(snapshot.estimated_block(subnet)),
         None => snapshot.claims().scope(subnet, claim.map(|claim| claim.length)),
     };
     let scope = client.subnet.map_or(0, |subnet| pool.scope(subnet, free(subnet)));
     Course {
         pool,
-        near: near.or(estimated.map(|node| &node.label)).unwrap_or(who),
+        near: near.or(estimated.map(|(node, _)| &node.label)).unwrap_or(who),
         asked: who,
         claim,
         basis: Some(basis),

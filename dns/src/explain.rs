@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::alias::{target, walk};
 use crate::answer::answer_as;
 use crate::claims::host;
-use crate::decide::{Client, Course, Direct, Turn, Way, course};
+use crate::claims::networks::Guess;
+use crate::decide::{Basis, Client, Course, Direct, Turn, Way, course};
 use crate::explain_names;
 use crate::snapshot::{CutRole, Snapshot};
 use crate::steer::{Family, Millis, Ranked, Ranking, Reason, Score};
@@ -319,7 +320,12 @@ fn why(
         }
         Way::Answer(Direct::Estimated) => {
             format!(
-                "{from}: nobody claims it, but {decider} its neighbours, so it is answered at once from {decider}'s measurements"
+                "{from}: nobody claims it, but {decider} {}, so it is answered at once from {decider}'s measurements",
+                match course.basis {
+                    Some(Basis::Guess(Guess::Network)) => "most of what is claimed of its operator",
+                    Some(Basis::Guess(Guess::Country)) => "most of what is claimed in its country",
+                    _ => "its neighbours",
+                }
             )
         }
         Way::Answer(Direct::Mode) => format!("{claimed}; the service is answered at once, in mode \"answer\""),

@@ -60,6 +60,7 @@ mod written_servers;
 mod zone;
 
 pub use answer::answer;
+pub use claims::networks::{Guess, MOST_RANGES, NetworkTable, Networks, Ranges, TooManyRanges, country_value};
 pub use claims::{Best, ClaimChange, ClaimTable};
 pub use counters::{Counters, Counts};
 pub use current::Current;

@@ -39,7 +39,9 @@ impl Counters {
             ("proven", counts.by_proven_claims),
             ("configured", counts.by_configured_claims),
             ("subnet", counts.by_client_subnets),
-            ("estimated", counts.by_estimates),
+            ("neighbours", counts.by_neighbours),
+            ("network", counts.by_networks),
+            ("country", counts.by_countries),
             ("nothing", counts.by_nothing),
         ];
         let help = "Replies as DNS-B, by how the client's place was known.";

@@ -10,13 +10,14 @@ use std::net::IpAddr;
 use hickory_proto::rr::RData;
 use ipnet::IpNet;
 
+use crate::claims::Around;
 use crate::label::NAMESERVER_PREFIX;
 use crate::records::MOST_ADDRESSES;
 use crate::static_names::{WHOAMI, misfit};
 use crate::steer::{Pool, Seen};
 use crate::wire_name::WireName;
 use crate::zone::{Content, Cut, Mine, NameMap, ZoneData, node, role};
-use crate::{Best, ClaimTable, Label, Node, Problem, Row, RrSet, Service, World, Zone};
+use crate::{Best, ClaimTable, Guess, Label, Networks, Node, Problem, Row, RrSet, Service, World, Zone};
 
 /// One state of the world, immutable and numbered.
 pub struct Snapshot {
@@ -27,6 +28,7 @@ pub struct Snapshot {
     /// Sorted by name.
     nodes: Vec<Node>,
     claims: ClaimTable,
+    networks: Networks,
     /// By the numbers that the table gives to nodes.
     claimants: Box<[Claimant]>,
     pools: Vec<Pool>,
@@ -94,6 +96,7 @@ impl Snapshot {
             lingering: world.lingering,
             claimants: claimants_of(&world.claims, &nodes, &mut problems),
             claims: world.claims,
+            networks: world.networks,
             nodes,
             pools: Vec::new(),
             zones: NameMap::default(),
@@ -217,11 +220,25 @@ impl Snapshot {
         Some(&self.claimant(self.best_claim(prefix)?.node)?.label)
     }
 
-    /// The node that is estimated to be nearest to a client that nobody claims.
-    pub(crate) fn estimated(&self, around: &crate::claims::Around) -> Option<&Node> {
+    /// The node that is estimated to be nearest to a client that nobody claims, and by what: that of its neighbours, unless
+    /// they are known to be another operator's; that of its operator, that of its country, and at last that of strangers
+    /// beside it.
+    pub(crate) fn estimated(&self, client: IpNet, around: &Around) -> Option<(&Node, Guess)> {
         let takes_referrals = |claimant: &Claimant| claimant.takes_referrals;
         let usable = |number: u16| self.claimants.get(usize::from(number)).is_some_and(takes_referrals);
-        self.claimant(self.claims.nearest_of(around, usable)?.node)
+        let beside = self.claims.nearest_of(around, usable);
+        let strange = beside.is_some_and(|(_, prefix)| self.networks.are_strangers(client.addr(), prefix.addr()));
+        let neighbour = beside.and_then(|(best, _)| Some((self.claimant(best.node)?, Guess::Neighbours)));
+        if neighbour.is_some() && !strange {
+            return neighbour;
+        }
+        let usable = |label| self.node(Label::as_str(label)).filter(|node| node.standing.takes_referrals());
+        self.networks.near(client.addr(), usable).or(neighbour)
+    }
+
+    /// The length of the largest block around a client, whom nobody claims, for which one node is estimated.
+    pub(crate) fn estimated_block(&self, client: IpNet) -> u8 {
+        self.networks.block(client)
     }
 
     /// The node that has this number in the table of claims.
@@ -237,6 +254,11 @@ impl Snapshot {
     /// The cut in a zone of the node that has this number in the table of claims.
     pub(crate) fn cut_of_claimant<'s>(&self, zone: &'s ZoneData, number: u16) -> Option<&'s Cut> {
         zone.cut_of(self.claimant_place(number)?)
+    }
+
+    /// Whose addresses are, as far as it is known.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     pub(crate) fn claims(&self) -> &ClaimTable {

@@ -13,7 +13,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClaimTable, Label, Policy, Rank, Terms};
+use crate::{ClaimTable, Label, Networks, Policy, Rank, Terms};
 
 /// Everything that answers are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// Which node is near which resolvers.
     pub claims: ClaimTable,
+    /// Whose addresses are, for clients whom nobody claims; may be empty.
+    pub networks: Networks,
     /// The catalogue's services.
     pub services: Vec<Service>,
     /// The catalogue's static records: what stands in the zones beside services.
@@ -52,6 +54,7 @@ impl World {
             zones: Vec::new(),
             nodes: Vec::new(),
             claims: ClaimTable::new(),
+            networks: Networks::default(),
             services: Vec::new(),
             records: Vec::new(),
             rows: Vec::new(),

@@ -110,7 +110,9 @@ fn handler(world: &WorldText, at: Option<&Label>) -> Handler {
 
 fn counted(handler: &Handler) -> Result<String, String> {
     let counts = serde_json::to_value(handler.counters().read()).map_err(text)?;
-    let counted = counts.as_object().into_iter().flatten().filter(|(name, count)| *name != "queries" && **count != 0);
+    // Which questions are sampled depends on how many came before.
+    let told = |name: &str| name != "queries" && !name.starts_with("sampled");
+    let counted = counts.as_object().into_iter().flatten().filter(|(name, count)| told(name) && **count != 0);
     let counted: Vec<_> = counted.map(|(name, _)| name.as_str()).collect();
     Ok(format!("counted {}\n", counted.join(", ")))
 }
@@ -374,6 +376,26 @@ fn an_unknown_word_is_an_error() {
     assert!(world.line("nodes fra").is_err());
     let (snapshot, _): (Snapshot, _) = WorldText::default().snapshot(Some(&"fra".parse().unwrap()));
     assert_eq!(snapshot.me().as_str(), "fra");
+}
+
+/// Of those who come to a cut: did the mesh mean them to? One in 16 is looked at.
+#[test]
+fn the_share_of_referrals_that_reached_the_intended_node_is_counted() {
+    let mut world = WorldText::default();
+    let lines = "me fra\nzone lb.example.com fra\nnode fra alive 198.51.100.7 fra\nnode tyo alive 198.51.100.11 tyo\n\
+                 claim 203.0.113.0/24 fra 10\nclaim 192.0.2.0/24 tyo 10\nservice www.lb.example.com\nserver a 192.0.2.1\n\
+                 row fra www.lb.example.com a up 1";
+    lines.lines().for_each(|line| world.line(line).unwrap());
+    let handler = handler(&world, None);
+    let packet = Asked::parse("www.fra.lb.example.com A".split_whitespace()).unwrap().packet().unwrap();
+    for (from, times) in [("203.0.113.53:53", 320), ("192.0.2.53:53", 160), ("8.8.8.8:53", 16)] {
+        let arrival = Arrival::udp(from.parse().unwrap(), NOW);
+        (0..times).for_each(|_| drop(handler.respond(&packet, arrival).unwrap()));
+    }
+    let counts = handler.counters().read();
+    assert_eq!((counts.sampled_as_intended, counts.sampled_as_not_intended), (20, 11));
+    let text = handler.counters().prometheus();
+    assert!(text.contains("nigh_dns_sampled_referrals_total{intended=\"yes\"} 20\n"), "{text}");
 }
 
 /// What an attacker gets for what it sends: for every question of the scenarios, asked in the way that brings most.

@@ -8,11 +8,12 @@
 //! what is up and what is answered is decided in `nigh_dns` from plain data.
 
 pub mod claims;
+pub mod networks;
 
 use std::collections::BTreeSet;
 
 use hickory_proto::rr::{Name, RData, RecordType};
-use nigh_dns::{self as dns, ClaimTable, Label, World};
+use nigh_dns::{self as dns, ClaimTable, Label, Networks, World};
 
 use crate::{
     catalogue::{self, Catalogue, Mode},
@@ -20,9 +21,16 @@ use crate::{
     measure::{Measurements, ProbeSpec},
 };
 
-/// The world as the snapshot wants it. `claims` are those of the facts, laid out by [`claims::Claimed`]; `own` says when
+/// The world as the snapshot wants it. `claims` are those of the facts, laid out by [`claims::Claimed`] with
+/// the networks that they lie in; `own` says when
 /// this node's own rows were last sampled; `lingering` are the cuts that this node left but still answers for.
-pub fn world(serial: u64, facts: &Facts, claims: ClaimTable, own: &Measurements, lingering: Vec<Label>) -> World {
+pub fn world(
+    serial: u64,
+    facts: &Facts,
+    (claims, networks): (ClaimTable, Networks),
+    own: &Measurements,
+    lingering: Vec<Label>,
+) -> World {
     let catalogue = &facts.listed.catalogue;
     World {
         zones: zones(catalogue),
@@ -34,6 +42,7 @@ pub fn world(serial: u64, facts: &Facts, claims: ClaimTable, own: &Measurements,
         lingering,
         nodes: facts.nodes.iter().map(|(label, node)| dns_node(label, node)).collect(),
         claims,
+        networks,
         rows: facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, own)).collect(),
     }
 }

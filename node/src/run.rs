@@ -47,7 +47,7 @@ use crate::{
     measure::{self, Means, Measurements, NodeKey, Prober, Settings, Sources, Target, Wanted},
     membership::{self, State},
     pressure::Pressure,
-    projection::{self, claims::Claimed},
+    projection::{self, claims::Claimed, networks::Tables},
     publisher::Publisher,
     running::{Latest, Running},
     service_manager::{Inherited, ServiceManager},
@@ -106,6 +106,7 @@ struct Node {
     publisher: Publisher,
     cuts: Cuts,
     claimed: Claimed,
+    networks: Tables,
     /// Of what the packets are answered from only this one makes another.
     current: Current,
     standby: Standby,
@@ -231,6 +232,7 @@ impl Node {
             mesh,
             cuts,
             claimed: Claimed::default(),
+            networks: Tables::start(config.networks.clone()),
             current,
             standby: Standby::default(),
             pressure: Pressure::new(config.dns.capacity.map(u32::from)),
@@ -331,7 +333,9 @@ impl Node {
     fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) -> anyhow::Result<()> {
         self.serial += 1;
         let lingering = self.cuts.answered_for(unix()).cloned().chain(cuts_of_the_revoked(view)).collect();
-        let claims = self.claimed.follow(facts.nodes.iter().map(|(label, node)| (label, &node.claims)));
+        let tables = self.networks.loaded();
+        let pages = facts.nodes.iter().map(|(label, node)| (label, &node.claims));
+        let claims = self.claimed.follow(pages, &tables.table);
         let world = projection::world(self.serial, &facts, claims, measured, lingering);
         let (snapshot, problems) = Snapshot::build(world);
         self.current.publish(snapshot);
@@ -339,6 +343,7 @@ impl Node {
             membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();
         warnings.extend(facts.warnings.iter().cloned());
         warnings.extend(self.dns_a.warnings());
+        warnings.extend(tables.warnings.iter().cloned());
         warnings.extend(problems.iter().map(ToString::to_string));
         warnings.extend(self.pressure.warning());
         if measured.isolated {

@@ -255,11 +255,18 @@ impl Source for Running {
         self.handler
             .unclaimed(MOST_UNCLAIMED)
             .into_iter()
-            .map(|demanded| UnclaimedLine {
-                network: demanded.network,
-                questions: demanded.questions,
-                error: demanded.error,
-                nearest: nigh_dns::estimate(&snapshot, demanded.network).map(|label| label.to_string()),
+            .map(|demanded| {
+                let estimate = nigh_dns::estimate(&snapshot, demanded.network);
+                let whose = snapshot.networks().table();
+                UnclaimedLine {
+                    network: demanded.network,
+                    questions: demanded.questions,
+                    error: demanded.error,
+                    nearest: estimate.map(|(label, _)| label.to_string()),
+                    by: estimate.map(|(_, guess)| guess),
+                    operator: whose.operators.of(demanded.network.addr()),
+                    country: whose.country(demanded.network.addr()),
+                }
             })
             .collect()
     }

@@ -109,7 +109,10 @@ async fn every_report_has_the_keys_that_scripts_read() {
         "proven": true, "witness": "nyc", "proof_age_s": 90, "rtt_ms": 1.25,
     });
     assert_eq!(get("claims").await[0], claim);
-    let unclaimed = json!({ "network": "198.51.100.0/24", "questions": 3200, "error": 16, "nearest": "fra" });
+    let unclaimed = json!({
+        "network": "198.51.100.0/24", "questions": 3200, "error": 16, "nearest": "fra", "by": "network",
+        "operator": 64500, "country": "DE",
+    });
     assert_eq!(get("unclaimed").await[0], unclaimed);
     let row = json!({
         "node": "fra", "service": "www.lb.example.com", "server": "nyc-1", "address": "192.0.2.1", "state": "down",

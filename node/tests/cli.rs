@@ -327,9 +327,9 @@ PREFIX          NODE  PREFERENCE  PROVEN BY     AGE  RTT ms  VERDICT  BEST
 ";
     assert_eq!(table("claims").await, claims);
     let unclaimed = "\
-NETWORK          QUESTIONS  AT LEAST  NEAREST
-198.51.100.0/24       3200      3184  fra
-2001:db8:7::/48        160       144  -
+NETWORK          OPERATOR  COUNTRY  QUESTIONS  AT LEAST  NEAREST  BY
+198.51.100.0/24  AS64500   DE            3200      3184  fra      operator
+2001:db8:7::/48  -         -              160       144  -        -
 ";
     assert_eq!(table("unclaimed").await, unclaimed);
     let latency = "\

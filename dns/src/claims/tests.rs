@@ -183,7 +183,7 @@ fn the_nearest_claim_has_the_most_bits_in_common() {
     .collect();
     let nearest = |client: &str, away: &str| {
         let usable = |number: u16| table.node(number).is_some_and(|label| label.as_str() != away);
-        let best = table.nearest(crate::claims::host(client.parse().unwrap()), usable)?;
+        let (best, _) = table.nearest(crate::claims::host(client.parse().unwrap()), usable)?;
         Some(table.node(best.node)?.to_string())
     };
     assert_eq!(nearest("203.0.1.1", "").as_deref(), Some("fra"));

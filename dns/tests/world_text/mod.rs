@@ -7,6 +7,7 @@
 //! standing fra dead
 //! linger ams                                cut that `me` still answers for
 //! claim 203.0.113.0/24 fra 10
+//! network 203.0.0.0/12 [as=64500] [country=DE]     whose addresses are
 //! service www.lb.example.com [answer] [ttl=20] [answers=1] [spread=5]     spread in milliseconds
 //!         [choose=first] [latency=1] [loss=0] [load=0] [cost=0]      what the score is made of
 //!         [sticky=none] [min_up=1] [all_down=all|none|ADDRESS,ADDRESS] [ttl_min=5] [fall=6000] [rise=4000]
@@ -21,24 +22,29 @@
 mod policy;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::rdata::{NULL, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
+use ipnet::IpNet;
 use nigh_dns::{
-    Claim, Duty, Label, Mode, Node, Problem, Row, RowState, RrSet, Server, Service, Snapshot, Standing, SvcParams,
-    World, Zone,
+    Claim, ClaimChange, Duty, Label, Mode, NetworkTable, Networks, Node, Problem, Ranges, Row, RowState, RrSet, Server,
+    Service, Snapshot, Standing, SvcParams, World, Zone, country_value,
 };
 
 /// A world that is read line by line.
-pub struct WorldText(World);
+pub struct WorldText(World, Whose);
+
+/// Networks by operator and by country.
+type Whose = [Vec<(IpNet, u32)>; 2];
 
 impl Default for WorldText {
     fn default() -> Self {
         let mut world = World::new("fra".parse().unwrap());
         world.serial = 7;
         world.zone_serial = 2026;
-        Self(world)
+        Self(world, Whose::default())
     }
 }
 
@@ -51,6 +57,12 @@ impl WorldText {
         {
             world.lingering.clear();
             world.me = me.clone();
+        }
+        let [operators, countries] = self.1.clone().map(|networks| Ranges::new(networks).unwrap_or_default());
+        world.networks = Networks::new(Arc::new(NetworkTable { operators, countries }));
+        for claim in world.claims.claims() {
+            let come = vec![(claim.prefix, claim.rank().0)];
+            world.networks.apply(&[(claim.node, ClaimChange { gone: Vec::new(), come })]);
         }
         Snapshot::build(world)
     }
@@ -87,6 +99,12 @@ impl WorldText {
                 proven: options.contains(&"proven"),
                 rtt: option(options, "rtt_us=")?.map(Duration::from_micros),
             }),
+            ("network", [prefix, options @ ..]) => {
+                let prefix = prefix.parse().map_err(text)?;
+                let country = option::<String>(options, "country=")?.and_then(|code| country_value(&code));
+                let whose = [option(options, "as=")?, country];
+                self.1.iter_mut().zip(whose).for_each(|(list, value)| list.extend(value.map(|value| (prefix, value))));
+            }
             ("service", [service, options @ ..]) => world.services.push(Service {
                 name: name(service)?,
                 mode: if options.contains(&"answer") { Mode::Answer } else { Mode::Refer },

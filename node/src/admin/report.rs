@@ -294,8 +294,17 @@ pub struct UnclaimedLine {
     pub questions: u64,
     /// By how much that may be too high.
     pub error: u64,
-    /// The node that is estimated to be nearest to it, because it claims its neighbours.
+    /// The node that is estimated to be nearest to it.
     pub nearest: Option<String>,
+    /// By what: the node claims its neighbours, or most of what is claimed of its operator or in its country.
+    #[serde(default)]
+    pub by: Option<nigh_dns::Guess>,
+    /// The number of the autonomous system that it belongs to, if a table says so.
+    #[serde(default)]
+    pub operator: Option<u32>,
+    /// The two letters of the country that it lies in, if a table says so.
+    #[serde(default)]
+    pub country: Option<String>,
 }
 
 /// A resolver that this node is a client of.

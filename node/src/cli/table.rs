@@ -9,6 +9,7 @@ use crate::admin::report::{
     UnclaimedLine,
 };
 use crate::membership::{days, moment};
+use nigh_dns::Guess;
 
 use super::probes;
 
@@ -262,11 +263,33 @@ pub(super) fn unclaimed(lines: &[UnclaimedLine]) -> String {
     if lines.is_empty() {
         return "nobody: every network that asked this node of late is claimed".to_owned();
     }
-    let columns = [Text("NETWORK"), Number("QUESTIONS"), Number("AT LEAST"), Text("NEAREST")];
+    let columns = [
+        Text("NETWORK"),
+        Text("OPERATOR"),
+        Text("COUNTRY"),
+        Number("QUESTIONS"),
+        Number("AT LEAST"),
+        Text("NEAREST"),
+        Text("BY"),
+    ];
     let lines = lines.iter().map(|line| {
         let least = line.questions.saturating_sub(line.error);
         let nearest = or_nothing(line.nearest.clone().unwrap_or_default());
-        vec![line.network.to_string(), line.questions.to_string(), least.to_string(), nearest]
+        let by = match line.by {
+            Some(Guess::Neighbours) => "neighbours",
+            Some(Guess::Network) => "operator",
+            Some(Guess::Country) => "country",
+            None => NOTHING,
+        };
+        vec![
+            line.network.to_string(),
+            line.operator.map_or_else(|| NOTHING.to_owned(), |number| format!("AS{number}")),
+            or_nothing(line.country.clone().unwrap_or_default()),
+            line.questions.to_string(),
+            least.to_string(),
+            nearest,
+            by.to_owned(),
+        ]
     });
     table(&columns, lines)
 }

@@ -73,6 +73,8 @@ pub struct Config {
     pub claims: Vec<ClaimConfig>,
     /// `[resolvers]`
     pub resolvers: ResolversConfig,
+    /// `[networks]`: tables of whose an address is, for clients that nobody claims.
+    pub networks: Vec<PathBuf>,
     /// `[measure]`
     pub measure: MeasureConfig,
     /// `[admin]`

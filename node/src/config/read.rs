@@ -16,6 +16,7 @@ use super::{
 };
 use crate::discovery::MAX_RESOLVERS;
 use crate::discovery::system::RESOLV_CONF;
+use crate::projection::networks::MAX_TABLES;
 
 /// A drain may outlast the name servers' TTL (one hour) and a margin, as a cut may be asked for until then.
 const LONGEST_DRAIN: Duration = Duration::from_secs(2 * 3600);
@@ -26,13 +27,14 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Reads all sections before giving up on any, so that the faults of all are found.
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
-    let keys = ["node", "mesh", "dns", "claim", "resolvers", "measure", "admin", "log", "drain"];
+    let keys = ["node", "mesh", "dns", "claim", "resolvers", "networks", "measure", "admin", "log", "drain"];
     let root = document.root(&[&keys[..], &dns_a::KEYS].concat());
     let node = node(&root.section("node", &["name", "pop", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
     let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit", "capacity"]));
     let claims = claims(&root);
     let resolvers = resolvers(&root);
+    let networks = networks(&root.section("networks", &["tables"]));
     let measure = measure(&root.section("measure", &["source", "authorities", "commands"]));
     let admin = admin(&root.section("admin", &["socket"]));
     let log = log(&root.section("log", &["format", "level"]));
@@ -45,6 +47,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         dns: dns?,
         claims: claims?,
         resolvers: resolvers?,
+        networks: networks?,
         measure: measure?,
         admin: admin?,
         log: log?,
@@ -178,6 +181,16 @@ fn resolvers(root: &Section<'_>) -> Option<ResolversConfig> {
         preference: preference?,
         interval: interval?,
     })
+}
+
+fn networks(section: &Section<'_>) -> Option<Vec<PathBuf>> {
+    let tables = section.list("tables");
+    if let Some(item) = section.get("tables").filter(|_| tables.len() > MAX_TABLES) {
+        item.fault(format!("{} tables, where at most {MAX_TABLES} are allowed", tables.len()));
+    }
+    let read = all(&tables, |item| item.text(value::absolute_path));
+    check::no_repeats(&tables, read.as_deref());
+    read
 }
 
 fn measure(section: &Section<'_>) -> Option<MeasureConfig> {

@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
-use nigh_dns::{ClaimChange, ClaimTable, Label, Rank};
+use nigh_dns::{ClaimChange, ClaimTable, Label, NetworkTable, Networks, Rank};
 
 use crate::tables::claims::Claim;
 
@@ -19,13 +19,20 @@ type Pages = Vec<Arc<Vec<Claim>>>;
 #[derive(Default)]
 pub struct Claimed {
     table: ClaimTable,
+    /// The same by whose they are.
+    networks: Networks,
     /// What the table was made of.
     pages: BTreeMap<Label, Pages>,
 }
 
 impl Claimed {
-    /// The table of these pages. Nodes are told that do not fit in: the table has room for 65,536 that claim something.
-    pub fn follow<'p>(&mut self, nodes: impl Iterator<Item = (&'p Label, &'p Pages)>) -> ClaimTable {
+    /// The table of these pages, and in which networks they lie as `whose` says. Nodes are told that do not fit in: the
+    /// table has room for 65,536 that claim something.
+    pub fn follow<'p>(
+        &mut self,
+        nodes: impl Iterator<Item = (&'p Label, &'p Pages)>,
+        whose: &Arc<NetworkTable>,
+    ) -> (ClaimTable, Networks) {
         let mut changes = Vec::new();
         let mut gone = std::mem::take(&mut self.pages);
         for (label, pages) in nodes.filter(|(_, pages)| !pages.is_empty()) {
@@ -39,12 +46,19 @@ impl Claimed {
         if !changes.is_empty() {
             // Those that go first make room for those that come.
             changes.sort_by_key(|(_, change)| !change.come.is_empty());
+            self.networks.apply(&changes);
             for label in self.table.apply(changes) {
                 tracing::warn!(node = %label, "its claims do not count: too many other nodes claim something");
-                self.pages.remove(&label);
+                let pages = self.pages.remove(&label).unwrap_or_default();
+                self.networks.apply(&[(label, change(&pages, &[]))]);
             }
         }
-        self.table.clone()
+        if !Arc::ptr_eq(whose, self.networks.table()) {
+            let all: Vec<_> = self.pages.iter().map(|(label, pages)| (label.clone(), change(&[], pages))).collect();
+            self.networks = Networks::new(whose.clone());
+            self.networks.apply(&all);
+        }
+        (self.table.clone(), self.networks.clone())
     }
 }
 
@@ -113,9 +127,15 @@ mod tests {
         prop::collection::vec(claim, 0..6).prop_map(Arc::new)
     }
 
-    /// What happens to a page of a node.
-    fn step() -> impl Strategy<Value = (u8, usize, Option<Arc<Vec<Claim>>>)> {
-        (0..3_u8, 0..4_usize, proptest::option::weighted(0.7, page()))
+    /// A table of one operator's networks.
+    fn whose(prefix: &str) -> Arc<NetworkTable> {
+        let operators = nigh_dns::Ranges::new([(prefix.parse().unwrap(), 64500)]).unwrap();
+        Arc::new(NetworkTable { operators, ..NetworkTable::default() })
+    }
+
+    /// What happens to a page of a node, and whether the other table is there then.
+    fn step() -> impl Strategy<Value = (u8, usize, Option<Arc<Vec<Claim>>>, bool)> {
+        (0..3_u8, 0..4_usize, proptest::option::weighted(0.7, page()), proptest::bool::weighted(0.2))
     }
 
     proptest! {
@@ -125,7 +145,8 @@ mod tests {
         fn the_table_is_that_of_the_pages_whatever_came_before(steps in prop::collection::vec(step(), 0..40)) {
             let mut nodes: BTreeMap<Label, Pages> = BTreeMap::new();
             let mut claimed = Claimed::default();
-            for (node, slot, page) in steps {
+            let whose = [whose("10.0.0.0/22"), whose("10.0.4.0/23")];
+            for (node, slot, page, other) in steps {
                 let pages = nodes.entry(format!("n{node}").parse().unwrap()).or_default();
                 match page {
                     Some(page) if slot < pages.len() => pages[slot] = page,
@@ -133,7 +154,10 @@ mod tests {
                     None if slot < pages.len() => drop(pages.remove(slot)),
                     None => pages.clear(),
                 }
-                let table = claimed.follow(nodes.iter());
+                let (table, networks) = claimed.follow(nodes.iter(), &whose[usize::from(other)]);
+                let mut anew = Networks::new(whose[usize::from(other)].clone());
+                anew.apply(&nodes.iter().map(|(label, pages)| (label.clone(), change(&[], pages))).collect::<Vec<_>>());
+                prop_assert_eq!(networks, anew);
                 let all = nodes.iter().flat_map(|(label, pages)| pages.iter().flat_map(|page| page.iter()).map(|claim| dns::Claim {
                     node: label.clone(),
                     prefix: claim.prefix,

@@ -161,6 +161,9 @@ impl Source for Fake {
             questions,
             error: 16,
             nearest: nearest.map(str::to_owned),
+            by: nearest.map(|_| nigh_dns::Guess::Network),
+            operator: nearest.map(|_| 64500),
+            country: nearest.map(|_| "DE".into()),
         };
         vec![line("198.51.100.0/24", 3200, Some("fra")), line("2001:db8:7::/48", 160, None)]
     }
