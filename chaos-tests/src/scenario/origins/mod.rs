@@ -6,8 +6,9 @@
 //!   pdns   pdns.  origin.pdns.  ┘  delegations of lb.lab, lb.knot, lb.pdns by UPDATE       └ tyo  syd   without
 //! ```
 //!
-//! Two nodes have the key; all four must hold what they import. No resolver takes part: what is asked is asked of the nodes
-//! and of the servers themselves. [`world`] has the bed, [`steps`] what is proven.
+//! Two nodes have the key; all four must hold what they import. Of what is polled one service names the server of DNS-A, and
+//! one leaves it to the nodes' own resolver, an unbound that starts at a private root. Whether the mesh answers well is asked of
+//! the nodes themselves. [`world`] has the bed, [`steps`] what is proven.
 
 pub mod steps;
 pub mod world;
@@ -37,6 +38,7 @@ fn needs(options: &Options) -> Vec<Need> {
         Need::Named,
         Need::Knotd,
         Need::PdnsServer,
+        Need::Unbound,
         Need::Nsupdate,
         Need::Nigh(options.nigh.clone()),
     ]

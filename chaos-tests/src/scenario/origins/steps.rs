@@ -24,10 +24,11 @@ pub const STEPS: [Step<World>; 8] = [
     Step { key: "dns-a-returns", claim: DNS_A_RETURNS, prove: dns_a_returns, essential: false },
 ];
 
-const IMPORTED: &str = "every node answers with the addresses at BIND, Knot DNS and PowerDNS: polled, and from zones transferred with TSIG";
+const IMPORTED: &str = "every node answers with the addresses at BIND, Knot DNS and PowerDNS: polled there and through unbound, and from zones transferred with TSIG";
 const NOTIFIED: &str =
     "a change of a record of TTL 600 is answered by every node within seconds, by NOTIFY and transfer";
-const POLLED: &str = "a change of a polled record is answered by every node when its TTL of 5 s is over";
+const POLLED: &str =
+    "a change of a polled record is answered by every node when its TTL of 5 s is over, at DNS-A and at the resolver";
 const DELEGATED: &str = "each parent lists the most nodes that it may, with glue, beside a server that is not ours";
 const NODE_DIES: &str =
     "a dead node leaves each delegation once it has settled, another one comes in, and the rest stays";
@@ -44,9 +45,9 @@ const TOOL: Duration = Duration::from_secs(10);
 /// What `nigh` should answer, by service.
 fn wanted(primary: &Primary, poll: u8, www: u8) -> Vec<(String, BTreeSet<IpAddr>)> {
     let last = primary.address.octets()[2];
-    let [(poll_name, _), (www_name, _), (alias, _)] = services(primary.parent, primary.origin);
+    let [(poll_name, _), (www_name, _), (alias, _), (resolved, _)] = services(primary.parent, primary.origin);
     let set = |second: u8, n: u8| -> BTreeSet<IpAddr> { [IpAddr::from([10, second, last, n])].into() };
-    vec![(poll_name, set(9, poll)), (www_name, set(8, www)), (alias, set(8, www))]
+    vec![(poll_name, set(9, poll)), (www_name, set(8, www)), (alias, set(8, www)), (resolved, set(9, poll))]
 }
 
 /// Waits until these nodes answer what they should, and says how long it took.
@@ -101,7 +102,7 @@ fn imported(world: &mut World, report: &Report) -> Result<String> {
         bail!("zones are held by {held:?}, not by {expected:?}");
     }
     Ok(format!(
-        "nine services at four nodes after {:.1} s; zones held by the two with the key alone",
+        "twelve services at four nodes after {:.1} s; zones held by the two with the key alone",
         took.as_secs_f64()
     ))
 }
@@ -274,7 +275,8 @@ fn dns_a_dies(world: &mut World, _: &Report) -> Result<String> {
             if let Some(pool) = polled.clone().find(|pool| pool.state != "kept") {
                 return Ok(Look::NotYet(format!("{node} holds {} as {}", pool.origin, pool.state)));
             }
-            if polled.count() != world.primaries.len() {
+            // Of each primary one is asked there, and one of the resolver.
+            if polled.count() != 2 * world.primaries.len() {
                 return Ok(Look::NotYet(format!("{node} has not all pools")));
             }
         }

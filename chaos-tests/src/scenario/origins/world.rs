@@ -1,9 +1,12 @@
 //! The bed of the scenario: three primaries, four nodes, and asking both.
 
 use crate::bed::dns_a::{KEY, Primary, Program};
+use crate::bed::named::{self, ZoneFile};
 use crate::bed::nigh::{Node, Operator, Settings};
 use crate::bed::nigh_json::Imports;
+use crate::bed::resolver::{self, Manner};
 use crate::bed::stub::Stub;
+use crate::bed::unbound::Unbound;
 use crate::bed::{Bed, Host};
 use crate::lab::process::tail;
 use crate::lab::{Daemon, Run};
@@ -36,10 +39,17 @@ pub const NODES: [(&str, &str, Ipv4Addr); 4] = [
 pub const WITH_KEY: usize = 2;
 /// Name servers that the parents are to list at most.
 pub const MOST: usize = 3;
+/// The service whose origin is asked of the resolver.
+const BY_RESOLVER: &str = "resolved";
 /// How long a node is there or gone until it counts.
 pub const SETTLE: Duration = Duration::from_secs(3);
 /// Not ours, and in every delegation from the start.
 pub const FOREIGN: &str = "ns.hoster.example.";
+
+/// The root, which knows the primaries.
+const ROOT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
+/// The nodes' DNS-ISP.
+const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 53);
 
 /// The primaries.
 pub fn primaries() -> [Primary; 3] {
@@ -71,6 +81,8 @@ pub struct World {
     pub daemons: BTreeMap<&'static str, Daemon>,
     /// What they are.
     pub primaries: [Primary; 3],
+    /// Root and resolver.
+    _ground: [Daemon; 2],
     operator: Operator,
     /// Hosts and WAN.
     pub bed: Bed,
@@ -82,6 +94,7 @@ impl World {
         let primaries = primaries();
         let mut hosts: Vec<Host> =
             primaries.iter().map(|primary| Host::new(primary.host, "here", primary.address)).collect();
+        hosts.extend([Host::new("root", "here", ROOT), Host::new("isp", "here", RESOLVER)]);
         hosts.extend(NODES.iter().map(|(name, _, address)| Host::new(*name, "here", *address)));
         let bed = Bed::build(run, &hosts, options.seed, |_, _| Ok(Link::delayed(DELAY)))?;
         let told: Vec<Ipv4Addr> = NODES[..WITH_KEY].iter().map(|(.., address)| *address).collect();
@@ -89,7 +102,11 @@ impl World {
         for primary in &primaries {
             daemons.insert(primary.host, primary.start(&bed, SECRET, &told)?);
         }
-        report.say("BIND, Knot DNS and PowerDNS answer");
+        let ground = [
+            named::start(&bed, "root", ROOT, &[root_zone(&primaries)])?,
+            resolver::start(&bed, &Unbound, "isp", RESOLVER.into(), &[ROOT.into()], &Manner::default())?,
+        ];
+        report.say("BIND, Knot DNS and PowerDNS answer, and unbound finds them");
         let secret = bed.run().directory().join(KEY);
         fs::write(&secret, SECRET).with_context(|| format!("writing {}", secret.display()))?;
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).context("closing the key file")?;
@@ -106,15 +123,18 @@ impl World {
                 bootstrap: NODES[..n].iter().take(1).map(|(.., first)| *first).collect(),
                 claims: Vec::new(),
                 finds: None,
-                extra: if n < WITH_KEY { extra.clone() } else { String::new() },
+                extra: format!(
+                    "[resolvers]\naddresses = [\"{RESOLVER}\"]\n{}",
+                    if n < WITH_KEY { extra.as_str() } else { "" }
+                ),
             };
             nodes.insert(name, operator.start_node(&bed, settings)?);
         }
         report.say(&format!("{} nodes started, {WITH_KEY} of them with the key", nodes.len()));
-        Ok(Self { nodes, daemons, primaries, operator, bed })
+        Ok(Self { nodes, daemons, primaries, _ground: ground, operator, bed })
     }
 
-    /// Makes the catalogue the mesh's: of each primary a mesh zone with three services.
+    /// Makes the catalogue the mesh's: of each primary a mesh zone with four services.
     pub fn apply(&self) -> Result<()> {
         let file = self.bed.run().directory().join("services.toml");
         let mut text = String::new();
@@ -122,11 +142,12 @@ impl World {
             let (parent, origin) = (primary.parent, primary.origin);
             text.push_str(&format!("[[zone]]\nname = \"lb.{parent}\"\n"));
             for (service, origin) in services(parent, origin) {
+                let by_resolver = service.starts_with(BY_RESOLVER);
+                let from = if by_resolver { String::new() } else { format!("origin_from = \"{}\"\n", primary.address) };
                 text.push_str(&format!(
                     "[[service]]\nname = \"{service}\"\nmode = \"answer\"\nanswers = 8\nspread = \"1s\"\nttl = 1\n\
-                     origin = \"{origin}\"\norigin_from = \"{}\"\norigin_within = \"10.0.0.0/8\"\n\
+                     origin = \"{origin}\"\n{from}origin_within = \"10.0.0.0/8\"\n\
                      [service.probe]\nkind = \"tcp\"\nport = 80\n",
-                    primary.address
                 ));
             }
         }
@@ -192,15 +213,27 @@ impl World {
     }
 }
 
-/// The services of a mesh zone and their origins: one polled, one in a zone that is transferred, one by an alias there.
-pub fn services(parent: &str, origin: &str) -> [(String, String); 3] {
+/// The services of a mesh zone and their origins: one polled, one in a zone that is transferred, one by an alias there, and
+/// the polled one by way of the resolver.
+pub fn services(parent: &str, origin: &str) -> [(String, String); 4] {
     let name = |service: &str| format!("{service}.lb.{parent}").trim_end_matches('.').to_owned();
     let at = |origin: String| origin.trim_end_matches('.').to_owned();
     [
         (name("poll"), at(format!("www.poll.{parent}"))),
         (name("www"), at(format!("www.{origin}"))),
         (name("alias"), at(format!("alias.{origin}"))),
+        (name(BY_RESOLVER), at(format!("www.poll.{parent}"))),
     ]
+}
+
+/// It knows itself and who serves the parents.
+fn root_zone(primaries: &[Primary]) -> ZoneFile {
+    let mut text = named::head(".", "a.root.") + ". NS a.root.\n" + &named::addresses("a.root.", &[ROOT.into()]);
+    for Primary { parent, address, .. } in primaries {
+        let server = format!("ns.{parent}");
+        text.push_str(&format!("{parent} NS {server}\n{}", named::addresses(&server, &[(*address).into()])));
+    }
+    ZoneFile { apex: ".".to_owned(), text }
 }
 
 fn duties(primaries: &[Primary], secret: &str) -> String {
