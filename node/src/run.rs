@@ -152,7 +152,8 @@ impl Node {
         let counters = Arc::new(Counters::new());
         let manager = ServiceManager::from_env();
         let (udp, tcp) = sockets::open(&config.dns.listen, Inherited::from_env(), &manager)?;
-        let listen = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        // Each address once: a thread has a socket of its own on it.
+        let listen: BTreeSet<_> = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let admin_server = admin::Server::bind(&config.admin.socket)?;
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
             signing: signing.clone(),
@@ -196,7 +197,7 @@ impl Node {
             mesh: mesh.clone(),
             snapshot: current.shared(),
             counters,
-            listen,
+            listen: listen.into_iter().collect(),
             epoch,
             handler,
             findings: finding.findings(),

@@ -15,6 +15,9 @@ pub(super) async fn delegations(client: Client, json: bool) -> anyhow::Result<()
 
 fn imports(imports: &Imports) -> String {
     use Column::Text;
+    if imports.pools.is_empty() && imports.zones.is_empty() {
+        return "no service has its servers from DNS-A: write origin = \"NAME\" into the catalogue for one".to_owned();
+    }
     let columns = [
         Text("ORIGIN"),
         Text("FROM"),

@@ -261,7 +261,8 @@ pub(super) fn claims(claims: &[ClaimLine]) -> String {
 pub(super) fn unclaimed(lines: &[UnclaimedLine]) -> String {
     use Column::{Number, Text};
     if lines.is_empty() {
-        return "nobody: every network that asked this node of late is claimed".to_owned();
+        return "nobody of late, as far as was noted: one in 16 questions from networks that nobody claims is"
+            .to_owned();
     }
     let columns = [
         Text("NETWORK"),

@@ -162,7 +162,7 @@ impl<R: Rng> Board<R> {
 
     /// Takes in what came of an order. Results of probes that are no longer wanted are dropped here.
     pub fn handle_result(&mut self, now: Duration, id: ProbeId, attempt: Attempt) -> Change {
-        if !self.scheduler.finish(id) {
+        if !self.scheduler.finish(id, !matches!(attempt.outcome, Outcome::Answered(_))) {
             return Change::None;
         }
         let answered = matches!(attempt.outcome, Outcome::Answered(_));

@@ -214,13 +214,15 @@ impl<R: Rng> Scheduler<R> {
         self.due.first().map(|(due, _)| (*due).max(free))
     }
 
-    /// Takes a probe back. False: its result is of no use, for the probe is no longer wanted (or was never out).
-    pub fn finish(&mut self, id: ProbeId) -> bool {
+    /// Takes a probe back. False: its result is of no use, for the probe is no longer wanted (or was never out). After a
+    /// failure the next one is due without jitter, so that a death is known within `fall` intervals and the timeout.
+    pub fn finish(&mut self, id: ProbeId, failed: bool) -> bool {
         if !self.in_flight.remove(&id) {
             return false;
         }
         let Some(entry) = self.entries.get_mut(&id) else { return false };
-        let due = entry.phase + entry.jitter(&mut self.rng);
+        let jitter = if failed { Duration::ZERO } else { entry.jitter(&mut self.rng) };
+        let due = entry.phase + jitter;
         entry.due = Some(due);
         self.due.insert((due, id));
         true
@@ -294,7 +296,7 @@ mod tests {
         while now <= until {
             while let Some((_, id)) = running.first().copied().filter(|(done, _)| *done <= now) {
                 running.pop_first();
-                scheduler.finish(id);
+                scheduler.finish(id, false);
             }
             while let Some(order) = scheduler.poll(now) {
                 out.push((now, order.probe.address));
@@ -368,7 +370,7 @@ mod tests {
         assert_eq!(out.len(), MAX_IN_FLIGHT);
         scheduler.set_probes(late, (10_000..13_000).map(probe).collect());
         assert_eq!(scheduler.poll(late + INTERVAL), None);
-        assert!(!scheduler.finish(out[0].id), "the result of a removed probe is of no use");
+        assert!(!scheduler.finish(out[0].id, false), "the result of a removed probe is of no use");
         assert!(scheduler.poll(late + INTERVAL).is_some(), "but it frees its slot");
         assert_eq!(scheduler.poll(late + INTERVAL), None);
     }
@@ -422,7 +424,7 @@ mod tests {
         assert_eq!((scheduler.id_of(&probe(0)), due(&scheduler, kept)), (Some(kept), before));
         assert!(scheduler.id_of(&other).unwrap() > changed);
         assert_eq!(scheduler.due.len(), 2);
-        assert!(!scheduler.finish(changed));
+        assert!(!scheduler.finish(changed, false));
         // Back again, it is a third generation.
         scheduler.set_probes(INTERVAL, BTreeSet::from([probe(1)]));
         assert!(scheduler.id_of(&probe(1)).unwrap() > changed);
@@ -445,7 +447,7 @@ mod tests {
                 if let Some(id) = out.iter().nth(n as usize).copied() {
                     out.remove(&id);
                     let wanted = scheduler.entries.contains_key(&id);
-                    prop_assert_eq!(scheduler.finish(id), wanted);
+                    prop_assert_eq!(scheduler.finish(id, false), wanted);
                 }
                 while let Some(order) = scheduler.poll(now) {
                     prop_assert!(out.insert(order.id), "out twice");

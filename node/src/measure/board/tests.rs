@@ -111,6 +111,18 @@ fn a_server_that_dies_is_down_and_comes_back() {
 }
 
 #[test]
+fn whenever_a_server_dies_the_third_probe_after_that_begins_within_three_intervals() {
+    for seed in 0..20 {
+        for part in 0..20 {
+            let mut scene = Scene::seeded(seed, &three());
+            scene.run(SECOND * 20 + SECOND * 2 * part / 20, |_| Some(10));
+            scene.run(SECOND * 6, |host| (host != 2).then_some(10));
+            assert_eq!(scene.states(), "UDU", "seed {seed}, {part} twentieths into an interval");
+        }
+    }
+}
+
+#[test]
 fn one_address_asked_by_two_services_is_probed_once_and_shown_twice() {
     let mut scene = Scene::new(&[target("www", "a", 1), target("api", "x", 1), target("api", "y", 2)]);
     scene.run(SECOND * 20, |_| Some(10));
