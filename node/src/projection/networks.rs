@@ -1,10 +1,10 @@
 //! Tables of networks, as vendors sell them or give them away (MaxMind DB files): whose an address is.
 //!
 //! They help to guess who is near a client that nobody claims ([`nigh_dns::Networks`]). Any vendor's file will do, if its
-//! records say one of what [`OPERATOR`] and [`COUNTRY`] name. The files are read whole into sorted ranges, off the threads
+//! records say one of what `OPERATOR` and `COUNTRY` name. The files are read whole into sorted ranges, off the threads
 //! that answer, at the start and when they change; a table that does not read any more leaves what was read before.
 //!
-//! **Invariant:** a file is input: whatever it holds costs no more than [`LARGEST`] octets and [`MOST_LEAVES`] steps, and
+//! **Invariant:** a file is input: whatever it holds costs no more than `LARGEST` octets and `MOST_LEAVES` steps, and
 //! at worst it is not used and a warning says why.
 
 use std::collections::BTreeMap;
