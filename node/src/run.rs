@@ -10,7 +10,7 @@
 //!
 //! **Invariants:** nothing is published before every port is bound: a node that cannot answer never draws a resolver.
 //! And nobody is refused for want of a snapshot, or sent here by a peer that was not told of the end: the fronts open
-//! with the first snapshot and close after the goodbye.
+//! with the first snapshot that has a zone, and close after the goodbye.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,7 +59,8 @@ use crate::{
 /// and a volunteer stays.
 const VOLUNTEER: Duration = Duration::from_secs(3);
 /// A node that joins holds its claims back until it knows a zone, but no longer than this (a new mesh has none yet): it
-/// would draw resolvers and refuse them.
+/// would draw resolvers and refuse them. So would one that lost its disk, whom resolvers know from before: it does not
+/// answer either. Refused, BIND and unbound avoid it for a quarter of an hour; while it is silent they ask a backup.
 const CATALOGUE: Duration = Duration::from_secs(5);
 /// How long the DNS fronts may take to end what has begun: half a question over TCP is waited for longer than a restart
 /// should take.
@@ -304,7 +305,11 @@ impl Node {
         let left = self.leave_cuts_of_the_revoked(&view, &facts);
         // Until our own profile has come round there is nobody to answer as.
         if facts.nodes.contains_key(&facts.me) {
-            self.project(facts, &view, &measured)?;
+            self.project(facts, &view, &measured);
+            // The first node of a mesh has nobody to learn a zone from.
+            if !joining || self.config.mesh.bootstrap.is_empty() {
+                self.open()?;
+            }
         }
         // A node that leaves has no claims to raise.
         let pressed = !draining && self.pressure.handle(now, self.running.counters.read().queries);
@@ -316,6 +321,7 @@ impl Node {
         let refresh = Instant::now() + self.manager.beat.map_or(REFRESH, |beat| beat.min(REFRESH));
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
         let again = waiting.map_or(again, |at| again.min(at));
+        let again = if joining { again.min(self.running.epoch + CATALOGUE) } else { again };
         // A node that drains volunteers for nothing, so that moment must not wake it.
         Ok(if draining { again } else { again.min(self.next_volunteer) })
     }
@@ -331,7 +337,7 @@ impl Node {
     }
 
     /// Makes the snapshot that packets are answered from.
-    fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) -> anyhow::Result<()> {
+    fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) {
         self.serial += 1;
         let lingering = self.cuts.answered_for(unix()).cloned().chain(cuts_of_the_revoked(view)).collect();
         let tables = self.networks.loaded();
@@ -356,6 +362,10 @@ impl Node {
             tracing::warn!("{warning}");
         }
         self.running.latest.store(Arc::new(Latest { facts, serial: self.serial, warnings, dns_a: self.dns_a.doing() }));
+    }
+
+    /// Begins to answer, if that was not done.
+    fn open(&mut self) -> anyhow::Result<()> {
         if let Some((handler, udp, tcp)) = self.bound.take() {
             self.front = Some(nigh_dns::serve(handler, udp, tcp).context("no thread to answer with")?);
             tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");

@@ -91,6 +91,30 @@ async fn a_dead_bootstrap_peer_keeps_nobody_out_and_a_killed_node_finds_back_by_
     assert!(after["incarnation"].as_u64() > before["incarnation"].as_u64(), "{before} {after}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_disk_was_lost_refuses_nobody_before_it_knows_the_zones_again() {
+    let fleet = Fleet::new();
+    let _origins = Origins::start(&fleet.ground).await;
+    let mut nodes = whole_mesh(&fleet).await;
+    drop(nodes.remove(BRU));
+    for lost in ["replica", "epoch", "cuts.json"] {
+        fs::remove_file(fleet.state(BRU).join(lost)).ok();
+    }
+    let _bru = fleet.start(BRU, &fleet.settings(BRU));
+    let socket = tokio::net::UdpSocket::bind((fleet.ground.resolver(BRU), 0)).await.unwrap();
+    socket.connect(fleet.ground.dns(BRU)).await.unwrap();
+    let mut packet = vec![0; 4096];
+    let codes = until("bru answers again", async || {
+        // Until its port is bound the kernel refuses; after that, questions wait.
+        socket.send(&question("www.bru.lb.test")).await.ok();
+        let told = tokio::time::timeout(Duration::from_millis(20), socket.recv(&mut packet)).await;
+        let length = told.map_err(|_| "silence")?.map_err(|error| error.to_string())?;
+        Ok(reply(&packet[..length]))
+    })
+    .await;
+    assert_eq!(codes.code, ResponseCode::NoError, "{codes:?}");
+}
+
 /// An explanation without what is a node's own: the number of its snapshot, and the time since it heard of a row.
 async fn explain(fleet: &Fleet, asked: usize, at: usize, name: &str, from: &str) -> Result<Value, String> {
     let mut json = fleet.read(asked, &["explain", name, "--from", from, "--at", NAMES[at]]).await?;
