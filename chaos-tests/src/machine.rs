@@ -58,6 +58,8 @@ pub enum Need {
     Dnspython,
     /// `zonemaster-cli`.
     Zonemaster,
+    /// libfaketime, for wall clocks that jump.
+    Faketime,
     /// Our own program at this path.
     Nigh(PathBuf),
 }
@@ -84,6 +86,7 @@ impl Need {
             Self::Dnsviz => "dnsviz",
             Self::Dnspython => "dnspython",
             Self::Zonemaster => "zonemaster-cli",
+            Self::Faketime => "faketime",
             Self::Nigh(_) => "nigh",
         }
     }
@@ -118,6 +121,10 @@ impl Need {
             Self::Dnsviz => python("import dnsviz.commands.probe; print('dnsviz')"),
             Self::Dnspython => python("import dns.version; print('dnspython', dns.version.version)"),
             Self::Zonemaster => packaged("zonemaster-cli", "--version"),
+            Self::Faketime => match faketime() {
+                Some(library) => Ok(library.display().to_string()),
+                None => Err("no libfaketime: run chaos-tests/install-packages".to_owned()),
+            },
             Self::Nigh(path) => version(path, "--version").map_err(|error| {
                 format!("{error}; build it with `cargo build --release -p nigh` or name it with --nigh PATH")
             }),
@@ -132,6 +139,12 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .chain(DAEMON_DIRECTORIES.iter().map(PathBuf::from))
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())
+}
+
+/// The library that gives a program a wall clock of its own.
+pub fn faketime() -> Option<PathBuf> {
+    let here = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    here.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.is_file())
 }
 
 /// What of `needs` is missing, each with what to do about it.

@@ -131,6 +131,9 @@ struct Storm {
     /// Distances: a square of comma-separated round trips in milliseconds, instead of a generated globe.
     #[arg(long, value_name = "FILE")]
     matrix: Option<PathBuf>,
+    /// Another version of nigh: `roll` upgrades to it, and back.
+    #[arg(long, value_name = "PATH")]
+    other: Option<PathBuf>,
     /// Write what came out, for machines and for `chaos report`, into this folder: a file for each run.
     #[arg(long, value_name = "FOLDER")]
     json: Option<PathBuf>,
@@ -279,7 +282,8 @@ fn play_storm(profile: &storm::plan::Profile, given: &Storm, seed: u64) -> Resul
     let run = given.run.clone();
     let options = Options { keep: run.keep, seed, nigh: nigh(run.nigh)?, pick: Pick::default(), json: false };
     let json = given.json.as_ref().map(|folder| folder.join(format!("{}-{seed}.json", profile.name)));
-    let parts = storm::Given { pops: given.pops, origins: given.origins, source, json };
+    let other = given.other.clone();
+    let parts = storm::Given { pops: given.pops, origins: given.origins, source, other, json };
     if run.list {
         let plan = storm::plan::Plan::draw(profile, seed, given.pops, given.origins)?;
         report::line(&plan.text());
@@ -318,6 +322,7 @@ fn doctor(given: Option<PathBuf>) -> Result<ExitCode> {
         Need::Dnsviz,
         Need::Dnspython,
         Need::Zonemaster,
+        Need::Faketime,
         Need::Nigh(nigh(given)?),
     ];
     let mut rows = vec![vec!["needed".to_owned(), "here".to_owned(), "found, or what to do".to_owned()]];

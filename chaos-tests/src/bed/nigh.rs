@@ -126,6 +126,27 @@ impl Operator {
         Ok(node)
     }
 
+    /// The same, with a preparation of the node's folder and further variables in its environment.
+    pub fn start_node_in(
+        &self,
+        bed: &Bed,
+        settings: Settings,
+        environment: Vec<(String, String)>,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Node> {
+        let mut node = self.node(bed, settings)?;
+        node.environment = environment;
+        prepare(&node.state)?;
+        self.admit(&node.configuration, &node.state, &node.settings)?;
+        node.start(bed)?;
+        Ok(node)
+    }
+
+    /// Issues a node's certificate anew: it holds again after a revocation.
+    pub fn admit_again(&self, node: &Node) -> Result<()> {
+        self.admit(&node.configuration, &node.state, &node.settings)
+    }
+
     /// The same with a key that nobody admits.
     pub fn start_stranger(&self, bed: &Bed, settings: Settings) -> Result<Node> {
         let mut node = self.node(bed, settings)?;
@@ -138,7 +159,15 @@ impl Operator {
         let (configuration, socket) = (directory.join("nigh.toml"), directory.join("nigh.sock"));
         write(&configuration, &text(&settings, &self.mesh, &directory, &socket))?;
         let state = directory.join("state");
-        Ok(Node { program: self.program.clone(), configuration, state, socket, settings, daemon: None })
+        Ok(Node {
+            program: self.program.clone(),
+            configuration,
+            state,
+            socket,
+            settings,
+            environment: Vec::new(),
+            daemon: None,
+        })
     }
 
     /// The file with the operator's secret.
@@ -155,6 +184,7 @@ pub struct Node {
     state: PathBuf,
     socket: PathBuf,
     settings: Settings,
+    environment: Vec<(String, String)>,
     daemon: Option<Daemon>,
 }
 
@@ -196,6 +226,7 @@ impl Node {
     pub fn start(&mut self, bed: &Bed) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--config").arg(&self.configuration);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         self.daemon = Some(bed.daemon(&self.settings.name, "nigh", command)?);
         Ok(())
     }
@@ -206,6 +237,19 @@ impl Node {
             Some(daemon) => daemon.kill(),
             None => bail!("{} was never started", self.settings.name),
         }
+    }
+
+    /// Tells it to end in good order (SIGTERM), and waits for that.
+    pub fn stop(&mut self, patience: Duration) -> Result<()> {
+        match self.daemon.as_mut() {
+            Some(daemon) => daemon.stop(patience).map(drop),
+            None => bail!("{} was never started", self.settings.name),
+        }
+    }
+
+    /// Its program from the next start on; gives the one before.
+    pub fn becomes(&mut self, program: PathBuf) -> PathBuf {
+        std::mem::replace(&mut self.program, program)
     }
 
     /// Tells it to leave: it withdraws its claims, answers a while longer and ends.

@@ -149,6 +149,9 @@ pub struct Row {
     pub state: String,
     /// Round-trip time.
     pub rtt_ms: Option<f64>,
+    /// Why the state is what it is.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// `nigh pools --json`.

@@ -6,6 +6,7 @@
 
 pub mod netns;
 pub mod process;
+pub mod ram;
 pub mod runs;
 pub mod wait;
 

@@ -6,6 +6,7 @@
 //! Rejected: one fixed prefix that is cleared at start, which ends a second run's bed under its feet.
 
 use super::netns::{self, Namespace};
+use super::ram;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -96,6 +97,7 @@ impl RunGuard {
 impl Drop for RunGuard {
     fn drop(&mut self) {
         // Nobody to tell; what stays is cleared by the next run.
+        ram::unmount_below(&self.directory);
         if !self.keep {
             drop(fs::remove_dir_all(&self.directory));
         }
@@ -126,6 +128,7 @@ fn sweep(records: &Path, started: impl Fn(u32) -> Option<u64>) -> Result<()> {
             drop(netns::delete(name)); // may be gone by now, for the same reason
         }
         if let Some(directory) = record.directory.filter(|directory| is_ours(directory)) {
+            ram::unmount_below(&directory);
             drop(fs::remove_dir_all(directory));
         }
         drop(fs::remove_file(entry.path()));

@@ -3,7 +3,7 @@
 //! A fault lasts from its blow to its heal. What of it a client may feel is the business of [`super::oracle`]; how it is
 //! done to real processes that of [`super::world`]. Nodes and origins are numbers in the [`super::geography::Geography`].
 
-use rand::seq::{IteratorRandom, SliceRandom};
+use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -104,6 +104,33 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
+    /// The disk of the node's state is full; healed when there is room again.
+    DiskFull {
+        /// The node.
+        node: usize,
+    },
+    /// The node's wall clock jumps.
+    Clock {
+        /// The node.
+        node: usize,
+        /// By so many minutes.
+        minutes: i64,
+    },
+    /// The node reaches no origin, and all else.
+    Blind {
+        /// The nodes.
+        nodes: Vec<usize>,
+    },
+    /// The operator revokes the node; healed by a new certificate and a start.
+    Revoke {
+        /// The node.
+        node: usize,
+    },
+    /// Told to leave, waited for and started again, one after the other; as another version, if there is one.
+    Roll {
+        /// The nodes, in order.
+        nodes: Vec<usize>,
+    },
     /// Packets of nonsense at the node's DNS port and mesh port, from a host that nobody knows.
     Flood {
         /// The node.
@@ -114,7 +141,7 @@ pub enum Fault {
 }
 
 /// The kinds, by which scenarios ask for them.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 27] = [
     "kill",
     "kill-some",
     "kill-half",
@@ -137,6 +164,11 @@ pub const KINDS: [&str; 22] = [
     "disk-corrupt",
     "flood",
     "starve",
+    "disk-full",
+    "clock",
+    "blind",
+    "revoke",
+    "roll",
 ];
 
 impl Fault {
@@ -180,6 +212,11 @@ impl Fault {
             "disk-rolled-back" => Self::DiskRolledBack { node: one(random) },
             "disk-corrupt" => Self::DiskCorrupt { node: one(random) },
             "flood" => Self::Flood { node: one(random) },
+            "disk-full" => Self::DiskFull { node: one(random) },
+            "clock" => Self::Clock { node: one(random), minutes: *[-60, 60].choose(random).unwrap_or(&60) },
+            "blind" => Self::Blind { nodes: some(1, random) },
+            "revoke" => Self::Revoke { node: one(random) },
+            "roll" => Self::Roll { nodes: (0..nodes).collect() },
             "stranger" => Self::Stranger,
             _ => return None,
         })
@@ -191,6 +228,8 @@ impl Fault {
             Self::Kill { nodes }
             | Self::Stop { nodes }
             | Self::Restart { nodes }
+            | Self::Roll { nodes }
+            | Self::Blind { nodes }
             | Self::Partition { nodes }
             | Self::OneWay { nodes }
             | Self::Starve { nodes }
@@ -199,6 +238,9 @@ impl Fault {
             Self::DiskWiped { node }
             | Self::DiskRolledBack { node }
             | Self::DiskCorrupt { node }
+            | Self::DiskFull { node }
+            | Self::Clock { node, .. }
+            | Self::Revoke { node }
             | Self::Flood { node } => std::slice::from_ref(node),
             Self::OriginDown { .. }
             | Self::OriginHangs { .. }
@@ -233,6 +275,20 @@ impl Fault {
     /// Whether it is over with its blow, and only its consequences have to heal.
     pub fn is_a_moment(&self) -> bool {
         matches!(self, Self::DiskWiped { .. } | Self::DiskRolledBack { .. } | Self::DiskCorrupt { .. })
+    }
+
+    /// Whether all nodes hear each other through it, but for those that are not there.
+    pub fn leaves_paths(&self) -> bool {
+        !matches!(
+            self,
+            Self::Partition { .. }
+                | Self::OneWay { .. }
+                | Self::Loss { .. }
+                | Self::Delay { .. }
+                | Self::Stop { .. }
+                | Self::Starve { .. }
+                | Self::Revoke { .. }
+        )
     }
 
     /// Loss in parts of a million.
@@ -271,6 +327,11 @@ impl fmt::Display for Fault {
             Self::OriginFlaps { origins: all } => write!(f, "origin flaps: {}", origins(all)),
             Self::Starve { nodes: all } => write!(f, "a fifth of the time for {}", nodes(all)),
             Self::DnsADown => f.write_str("DNS-A down"),
+            Self::DiskFull { node } => write!(f, "disk full at {}", nodes(&[*node])),
+            Self::Clock { node, minutes } => write!(f, "clock {minutes:+} minutes at {}", nodes(&[*node])),
+            Self::Blind { nodes: all } => write!(f, "no way to any origin from {}", nodes(all)),
+            Self::Revoke { node } => write!(f, "revoked: {}", nodes(&[*node])),
+            Self::Roll { nodes: all } => write!(f, "rolling upgrade, {}", nodes(all)),
             Self::DiskWiped { node } => write!(f, "disk lost at {}", nodes(&[*node])),
             Self::DiskRolledBack { node } => write!(f, "disk rolled back at {}", nodes(&[*node])),
             Self::DiskCorrupt { node } => write!(f, "disk corrupted at {}", nodes(&[*node])),
@@ -295,7 +356,10 @@ mod tests {
                 let fault = Fault::draw(kind, 7, 3, &mut random).unwrap();
                 assert!(fault.nodes().iter().all(|node| *node < 7), "{fault}");
                 assert!(fault.origins().iter().all(|origin| *origin < 3) && fault.origins().len() < 3, "{fault}");
-                assert!(matches!(fault, Fault::Restart { .. }) || fault.nodes().len() <= 3, "{fault}");
+                assert!(
+                    matches!(fault, Fault::Restart { .. } | Fault::Roll { .. }) || fault.nodes().len() <= 3,
+                    "{fault}"
+                );
                 assert!(!fault.to_string().is_empty());
             }
         }

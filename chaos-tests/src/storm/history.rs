@@ -97,6 +97,17 @@ impl History {
         }
     }
 
+    /// The faults that are on at this time, with their beginnings.
+    pub fn on(&self, at: Duration) -> impl Iterator<Item = &Spell> {
+        self.spells.iter().filter(move |spell| spell.covers(at, at))
+    }
+
+    /// The origins that have flapped.
+    pub fn flapped(&self) -> BTreeSet<usize> {
+        let flapping = self.spells.iter().filter(|spell| matches!(spell.fault, Fault::OriginFlaps { .. }));
+        flapping.flat_map(|spell| spell.fault.origins().iter().copied()).collect()
+    }
+
     /// Whether a fault that touches this node was on at some time of it.
     pub fn troubled(&self, node: usize, from: Duration, until: Duration) -> bool {
         self.spells.iter().any(|spell| spell.fault.nodes().contains(&node) && spell.meets(from, until))

@@ -10,6 +10,7 @@
 //!
 //! What decides ([`plan`], [`history`], [`oracle`], [`invariant::wire`]) is pure and tested without a bed; [`world`] does.
 
+mod disk;
 pub mod duty;
 pub mod fault;
 pub mod flood;
@@ -19,6 +20,7 @@ pub mod invariant;
 pub mod oracle;
 pub mod outcome;
 pub mod page;
+mod parts;
 pub mod plan;
 mod run;
 mod seconds;

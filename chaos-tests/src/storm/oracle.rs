@@ -13,6 +13,7 @@
 use super::geography::Geography;
 use super::history::History;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -81,11 +82,15 @@ pub fn judge(asked: &Asked, history: &History, world: &Geography) -> Judged {
 }
 
 /// Whether the first address is of the origin that is nearest to the point of presence, or as near. Otherwise why not.
-pub fn nearest(asked: &Asked, world: &Geography) -> Result<(), String> {
+/// Origins that `flapped` are held down for minutes: they may be left out.
+pub fn nearest(asked: &Asked, world: &Geography, flapped: &BTreeSet<usize>) -> Result<(), String> {
     let pop = world.pops.get(asked.pop).ok_or("no such point of presence")?;
     let address = asked.got.as_ref()?.first().ok_or("no address")?;
     let order = world.by_distance(pop);
-    let best = order.first().map(|(distance, _)| *distance).unwrap_or_default();
+    let has_flapped =
+        |id: &str| flapped.iter().any(|number| world.origins.get(*number).is_some_and(|one| one.id == id));
+    let steady = order.iter().find(|(_, origin)| !has_flapped(&origin.id));
+    let best = steady.or(order.first()).map(|(distance, _)| *distance).unwrap_or_default();
     let Some((distance, origin)) = order.into_iter().find(|(_, origin)| IpAddr::from(origin.address) == *address)
     else {
         return Err(format!("{address} is no origin"));
@@ -104,6 +109,7 @@ mod tests {
     use crate::storm::fault::Fault;
     use crate::storm::geography::{Distances, Geography};
     use crate::storm::history::{History, Spell};
+    use std::collections::BTreeSet;
     use std::net::IpAddr;
     use std::time::Duration;
 
@@ -152,7 +158,10 @@ mod tests {
         let world = world();
         let order = world.by_distance(&world.pops[0]);
         let at = |place: usize| asked(1, Ok(vec![order[place].1.address.into()]));
-        assert_eq!(nearest(&at(0), &world), Ok(()));
-        assert!(nearest(&at(2), &world).is_err());
+        assert_eq!(nearest(&at(0), &world, &BTreeSet::new()), Ok(()));
+        assert!(nearest(&at(2), &world, &BTreeSet::new()).is_err());
+        let flapped = |place: usize| world.origins.iter().position(|origin| origin.id == order[place].1.id).unwrap();
+        assert_eq!(nearest(&at(2), &world, &BTreeSet::from([flapped(0), flapped(1)])), Ok(()));
+        assert_eq!(nearest(&at(0), &world, &BTreeSet::from([flapped(0)])), Ok(()), "it is used again");
     }
 }

@@ -16,6 +16,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Faults of a mixed run that may be on at a time.
@@ -39,7 +40,7 @@ pub struct Profile {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Profile; 11] = [
+pub const SCENARIOS: [Profile; 15] = [
     Profile::of(
         "kill",
         "nodes die: one, some, those that others join through, half of them",
@@ -64,10 +65,14 @@ pub const SCENARIOS: [Profile; 11] = [
     Profile::of("dns-a", "DNS-A is down while nodes die", &["dns-a-down"], (20, 30)),
     Profile::of(
         "disk",
-        "a node's disk is lost, rolled back, corrupted",
-        &["disk-wiped", "disk-rolled-back", "disk-corrupt"],
-        (5, 5),
+        "a node's disk is lost, rolled back, corrupted, full",
+        &["disk-wiped", "disk-rolled-back", "disk-corrupt", "disk-full"],
+        (5, 15),
     ),
+    Profile::of("clock", "a node's wall clock jumps by an hour, and another's", &["clock", "clock"], (15, 20)),
+    Profile::of("blind", "a node reaches no origin", &["blind"], (25, 30)),
+    Profile::of("revoke", "a node is revoked, and admitted again", &["revoke"], (15, 20)),
+    Profile::of("roll", "every node is upgraded in good order, and put back", &["roll", "roll"], (40, 45)),
     Profile::of("flood", "nonsense at a node's ports", &["flood"], (20, 20)),
     Profile::of("stranger", "one that nobody admitted wants to join", &["stranger"], (15, 15)),
     Profile {
@@ -133,6 +138,9 @@ pub struct Plan {
     pub origins: usize,
     /// The faults, by the time of their blow.
     pub faults: Vec<Planned>,
+    /// The program that nodes become when they are rolled, if it is another.
+    #[serde(default)]
+    pub other: Option<PathBuf>,
 }
 
 impl Plan {
@@ -168,7 +176,7 @@ impl Plan {
             *at += lasts + gap;
         }
         faults.sort_by_key(|planned| planned.at);
-        Ok(Self { scenario: profile.name.to_owned(), seed, pops, origins, faults })
+        Ok(Self { scenario: profile.name.to_owned(), seed, pops, origins, faults, other: None })
     }
 
     /// When the last fault has healed.

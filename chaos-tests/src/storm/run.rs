@@ -5,7 +5,9 @@
 use super::fault::Fault;
 use super::geography::{Distances, Geography};
 use super::history::{History, Spell};
-use super::invariant::{Findings, bounds::Bounds, exits::Exits, logs, wire::Wire};
+use super::invariant::{
+    Findings, backups::Backups, bounds::Bounds, claims::Claims, exits::Exits, logs, members::Members, wire::Wire,
+};
 use super::oracle::{self, Asked, Judged};
 use super::outcome::{Death, Outcome, Use};
 use super::plan::{Plan, Profile};
@@ -66,6 +68,8 @@ pub struct Given {
     pub origins: usize,
     /// Distances.
     pub source: Source,
+    /// Another version of the program, for rolling upgrades.
+    pub other: Option<PathBuf>,
     /// Where the outcome is written.
     pub json: Option<PathBuf>,
 }
@@ -78,7 +82,9 @@ const WIRE: &str = "wire";
 const BOUNDS: &str = "bounds";
 const EXITS: &str = "exits";
 const LOGS: &str = "logs";
-const STRANGER: &str = "stranger";
+const MEMBERS: &str = "members";
+const CLAIMS: &str = "claims";
+const BACKUPS: &str = "backups";
 
 /// What a run proves.
 pub fn claims() -> Vec<(&'static str, String)> {
@@ -91,7 +97,9 @@ pub fn claims() -> Vec<(&'static str, String)> {
         (BOUNDS, "memory and open files of every node are bounded"),
         (EXITS, "no node ended unasked"),
         (LOGS, "nothing panicked, no secret is in a log"),
-        (STRANGER, "nobody is a member whom the operator did not admit"),
+        (MEMBERS, "nobody is a member whom the operator did not admit, or revoked, and no claim of theirs is kept"),
+        (CLAIMS, "a node that reached no origin withdrew its claims"),
+        (BACKUPS, "every cut of a living node had its backups: for one that died another came"),
     ]
     .map(|(key, claim)| (key, claim.to_owned()))
     .to_vec()
@@ -101,10 +109,10 @@ pub fn claims() -> Vec<(&'static str, String)> {
 pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
     let say = crate::report::line;
     let geography = geography(given, options.seed)?;
-    let plan = Plan::draw(profile, options.seed, given.pops, given.origins)?;
+    let plan = Plan { other: given.other.clone(), ..Plan::draw(profile, options.seed, given.pops, given.origins)? };
     say(&plan.text());
     let resolvers = installed();
-    let missing = machine::missing(&needs(options));
+    let missing = machine::missing(&needs(options, &plan));
     if !missing.is_empty() {
         say(&format!("SKIPPED: nothing of the above was tested, for this machine lacks\n  {}", missing.join("\n  ")));
         return Ok(End::Skipped);
@@ -114,7 +122,7 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
     let mut storm = Storm {
         start: Instant::now(),
         history: History::of(Vec::new()),
-        outcome: Outcome::new(plan),
+        outcome: Outcome::new(plan.clone()),
         timeline: Timeline::new(given.pops),
         judged: vec![0; given.pops],
         answers: Findings::default(),
@@ -122,11 +130,14 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
         wire: Wire::default(),
         bounds: Bounds::default(),
         exits: Exits::default(),
+        members: Members::default(),
+        claims: Claims::default(),
+        backups: Backups::default(),
         deaths: Vec::new(),
     };
     let begun = Run::begin(options.keep)?;
     let directory = begun.directory().to_owned();
-    let played = World::build(begun, options, &report, geography, &resolvers)
+    let played = World::build(begun, options, &report, geography, &resolvers, &plan)
         .and_then(|mut world| storm.play(&mut world, &mut report).inspect_err(|_| say(&world.evidence())));
     if let Err(error) = played {
         report.check(ANSWERS, false, &format!("the run broke off: {error:#}"));
@@ -161,10 +172,15 @@ fn geography(given: &Given, seed: u64) -> Result<Geography> {
     Geography::draw(distances, given.pops, given.origins, seed)
 }
 
-fn needs(options: &Options) -> Vec<machine::Need> {
+fn needs(options: &Options, plan: &Plan) -> Vec<machine::Need> {
     use machine::Need;
-    let nigh = Need::Nigh(options.nigh.clone());
-    vec![Need::Root, Need::Namespaces, Need::Tun, Need::Named, Need::Unbound, Need::Nginx, nigh]
+    let mut needs = vec![Need::Root, Need::Namespaces, Need::Tun, Need::Named, Need::Unbound, Need::Nginx];
+    needs.push(Need::Nigh(options.nigh.clone()));
+    needs.extend(plan.other.clone().map(Need::Nigh));
+    if plan.faults.iter().any(|planned| matches!(planned.fault, Fault::Clock { .. })) {
+        needs.push(Need::Faketime);
+    }
+    needs
 }
 
 /// The resolvers that ISPs run, in turn: those that are installed.
@@ -196,6 +212,9 @@ struct Storm {
     wire: Wire,
     bounds: Bounds,
     exits: Exits,
+    members: Members,
+    claims: Claims,
+    backups: Backups,
     deaths: Vec<Watched>,
 }
 
@@ -204,6 +223,7 @@ enum Deed {
     Strike(usize),
     Heal(usize),
     Bounce(usize),
+    Roll(usize),
 }
 
 impl Storm {
@@ -233,17 +253,20 @@ impl Storm {
                         self.timeline.mark(number, &fault, false);
                     }
                 }
-                Deed::Bounce(node) => {
+                Deed::Bounce(node) | Deed::Roll(node) => {
                     let fault = Fault::Kill { nodes: vec![node] };
                     let spell = self.history.spells.len();
                     self.history.spells.push(Spell { fault, from: self.start.elapsed(), until: far });
-                    world.bounce(node)?;
+                    if matches!(deed, Deed::Roll(_)) {
+                        world.roll(node)?;
+                    } else {
+                        world.bounce(node)?;
+                    }
                     self.close(Some(spell));
                 }
                 Deed::Heal(number) => {
                     let Some(fault) = self.fault(number).filter(|fault| !fault.is_a_moment()) else { continue };
                     report.say(&format!("-- over: {fault}"));
-                    self.strangers(&fault, world, report)?;
                     self.deaths.retain(|watched| watched.fault != number);
                     world.heal(&fault).with_context(|| format!("healing: {fault}"))?;
                     self.close(numbers[number]);
@@ -297,19 +320,9 @@ impl Storm {
         }
         let files: Vec<PathBuf> = world.nodes().iter().filter_map(|node| node.log().map(PathBuf::from)).collect();
         record(report, LOGS, logs::verdict(files.iter().map(PathBuf::as_path), &secrets));
-        let members =
-            world.nodes().iter().map(|node| Ok(node.status()?.mesh.members)).collect::<Result<BTreeSet<u64>>>()?;
-        let wanted = world.nodes().len() as u64;
-        let known = format!("every node knows {wanted} members");
-        record(
-            report,
-            STRANGER,
-            if members == BTreeSet::from([wanted]) {
-                Ok(known)
-            } else {
-                Err(anyhow::anyhow!("{members:?} members, not {wanted}"))
-            },
-        );
+        record(report, MEMBERS, self.members.verdict());
+        record(report, CLAIMS, self.claims.verdict());
+        record(report, BACKUPS, self.backups.verdict());
         self.outcome.spells.clone_from(&self.history.spells);
         self.outcome.nodes = world
             .nodes()
@@ -332,10 +345,14 @@ impl Storm {
         let mut deeds = Vec::new();
         for (number, planned) in self.outcome.plan.faults.iter().enumerate() {
             deeds.push((planned.at, Deed::Strike(number)));
-            if let Fault::Restart { nodes } = &planned.fault {
+            let deed = |node| match planned.fault {
+                Fault::Roll { .. } => Deed::Roll(node),
+                _ => Deed::Bounce(node),
+            };
+            if let Fault::Restart { nodes } | Fault::Roll { nodes } = &planned.fault {
                 let pause = planned.lasts / u32::try_from(nodes.len().max(1)).unwrap_or(1);
                 let each = nodes.iter().zip(0_u32..);
-                deeds.extend(each.map(|(node, turn)| (planned.at + pause * turn, Deed::Bounce(*node))));
+                deeds.extend(each.map(|(node, turn)| (planned.at + pause * turn, deed(*node))));
             }
             deeds.push((planned.at + planned.lasts, Deed::Heal(number)));
         }
@@ -369,8 +386,11 @@ impl Storm {
         world.healthy()?;
         self.exits.note(world.unasked_ends()?);
         if let Ok(servers) = world.servers() {
+            self.backups.look(world, &self.history, &servers, self.start.elapsed());
             self.history.note_servers(self.start.elapsed(), servers);
         }
+        self.claims.look(world, &self.history, self.start.elapsed());
+        self.members.look(world, &self.history, self.start.elapsed());
         let said = wire::read(&world.bed.wan().listen());
         let pops = &world.geography.pops;
         let node =
@@ -496,7 +516,7 @@ impl Storm {
                 findings.add(format!("{} got nothing in the quiet phase", pop.isp));
                 continue;
             };
-            if let Err(why) = oracle::nearest(&asked, &world.geography) {
+            if let Err(why) = oracle::nearest(&asked, &world.geography, &self.history.flapped()) {
                 findings.add(why);
             }
             let order = world.geography.by_distance(pop);
@@ -512,24 +532,6 @@ impl Storm {
             world.geography.pops.len(),
             world.geography.origins.len()
         ))
-    }
-
-    /// While a stranger knocks, nobody may take it for a member.
-    fn strangers(&mut self, fault: &Fault, world: &World, report: &mut Report) -> Result<()> {
-        if *fault != Fault::Stranger {
-            return Ok(());
-        }
-        for node in world.nodes() {
-            let members = node.status()?.mesh.members;
-            if members != world.nodes().len() as u64 {
-                report.check(
-                    STRANGER,
-                    false,
-                    &format!("{} knows {members} members while a stranger knocks", node.name()),
-                );
-            }
-        }
-        Ok(())
     }
 }
 

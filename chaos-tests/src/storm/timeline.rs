@@ -31,7 +31,7 @@ impl Timeline {
         let nodes: String = (1..=self.nodes.len()).map(|number| format!(" n{number:02}")).collect();
         let isps: String = (1..=self.clients.len()).map(|number| format!(" isp{number:02}")).collect();
         format!(
-            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, > not heard, ~ loss or delay, D disk, F flood\n\
+            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, > not heard, ~ loss or delay, D disk, F flood, c clock, b blind, R revoked\n\
              ISPs: the origin that clients get; ! with failed lookups"
         )
     }
@@ -48,6 +48,11 @@ impl Timeline {
             Fault::DiskWiped { .. } | Fault::DiskRolledBack { .. } | Fault::DiskCorrupt { .. } => 'D',
             Fault::Flood { .. } => 'F',
             Fault::Starve { .. } => 'z',
+            Fault::DiskFull { .. } => 'D',
+            Fault::Clock { .. } => 'c',
+            Fault::Blind { .. } => 'b',
+            Fault::Revoke { .. } => 'R',
+            Fault::Roll { .. } => 'r',
             _ => return,
         };
         for node in fault.nodes() {

@@ -1,14 +1,18 @@
 //! The world as real processes: starting it, doing faults to it and undoing them.
 
+use super::disk::{BALLAST, copy, corrupt, fill, remove};
 use super::duty::Duty;
 use super::fault::Fault;
 use super::flood::Flood;
 use super::geography::{Geography, Pop};
+use super::parts::{catalogue, hosts, set_clock, settings, start_dns_a, start_node};
+use super::plan::Plan;
 use crate::bed::nigh::{Claim, Node, Operator, Settings};
+use crate::bed::nigh_json::Row;
 use crate::bed::pulse::Pulse;
 use crate::bed::resolver::{self, Manner, Resolver};
 use crate::bed::stub::Stub;
-use crate::bed::{Bed, Host, named, nginx};
+use crate::bed::{Bed, named, nginx};
 use crate::lab::process::tail;
 use crate::lab::wait::{Look, until};
 use crate::lab::{Daemon, Run};
@@ -20,24 +24,22 @@ use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The mesh zone and its service.
 pub const ZONE: &str = "lb.lab";
 /// See [`ZONE`].
 pub const SERVICE: &str = "www.lb.lab";
-const ROOT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
-const DNS_A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 53);
+pub(super) const ROOT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
+pub(super) const DNS_A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 53);
 /// Where floods and strangers come from.
-const NOWHERE: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 66);
-const NOWHERE_HOST: &str = "nowhere";
+pub(super) const NOWHERE: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 66);
+pub(super) const NOWHERE_HOST: &str = "nowhere";
 /// How often a client asks.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Nodes that DNS-A delegates to; the mesh zone's owner lists some, not all.
 const DELEGATED: usize = 5;
-/// Nodes through which others join.
-const BOOTSTRAP: usize = 2;
 /// For a mesh to form and measure on a busy machine.
 const MESH_PATIENCE: Duration = Duration::from_secs(120);
 /// A node that was started answers its socket within this.
@@ -65,6 +67,8 @@ pub struct World {
     daemons: Vec<Daemon>,
     /// Nodes whose process is not there, or stands still, because we did that.
     away: BTreeSet<usize>,
+    /// The program that nodes become when they are rolled, if it is another.
+    other: Option<PathBuf>,
     /// The mesh's operator.
     pub operator: Operator,
     /// Hosts and WAN.
@@ -81,6 +85,7 @@ impl World {
         report: &Report,
         geography: Geography,
         resolvers: &[&'static dyn Resolver],
+        plan: &Plan,
     ) -> Result<Self> {
         let hosts = hosts(&geography);
         let bed = Bed::build(run, &hosts, options.seed, |from, to| {
@@ -106,7 +111,8 @@ impl World {
         let nodes = geography
             .pops
             .iter()
-            .map(|pop| operator.start_node(&bed, settings(&geography, pop)))
+            .enumerate()
+            .map(|(number, pop)| start_node(&operator, &bed, plan, number, settings(&geography, pop)))
             .collect::<Result<Vec<_>>>()?;
         let mut world = Self {
             pulses: Vec::new(),
@@ -118,6 +124,7 @@ impl World {
             dns_a,
             daemons,
             away: BTreeSet::new(),
+            other: plan.other.clone(),
             operator,
             bed,
             geography,
@@ -210,7 +217,15 @@ impl World {
                 self.away.insert(*node);
                 self.node(*node)?.tell(Signal::Halt)
             }),
-            Fault::Restart { .. } => Ok(()), // one by one, by the run
+            Fault::Restart { .. } | Fault::Roll { .. } => Ok(()), // one by one, by the run
+            Fault::DiskFull { node } => fill(&self.node(*node)?.state().join(BALLAST)),
+            Fault::Clock { node, minutes } => set_clock(self.node(*node)?, *minutes),
+            Fault::Blind { nodes } => self.origins_out_of_reach(nodes, true),
+            Fault::Revoke { node } => {
+                self.away.insert(*node);
+                let (_, through) = self.present().next().context("no node is there")?;
+                self.operator.revoke(self.node(*node)?.name(), through)
+            }
             Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss { .. } | Fault::Delay { .. } => {
                 self.paths(fault, true)
             }
@@ -313,7 +328,16 @@ impl World {
                 self.stranger = None;
                 Ok(())
             }
+            Fault::DiskFull { node } => remove(&self.node(*node)?.state().join(BALLAST)),
+            Fault::Clock { node, .. } => set_clock(self.node(*node)?, 0),
+            Fault::Blind { nodes } => self.origins_out_of_reach(nodes, false),
+            Fault::Revoke { node } => {
+                self.kill(*node)?;
+                self.operator.admit_again(self.node(*node)?)?;
+                self.start(*node)
+            }
             Fault::Restart { .. }
+            | Fault::Roll { .. }
             | Fault::DiskWiped { .. }
             | Fault::DiskRolledBack { .. }
             | Fault::DiskCorrupt { .. } => Ok(()),
@@ -323,6 +347,22 @@ impl World {
     /// Kills a node and starts it again at once.
     pub fn bounce(&mut self, node: usize) -> Result<()> {
         self.kill(node)?;
+        self.start(node)
+    }
+
+    /// Ends a node in good order and starts it again, as the other version if there is one.
+    pub fn roll(&mut self, node: usize) -> Result<()> {
+        self.away.insert(node);
+        let other = self.other.clone();
+        let rolled = self.nodes.get_mut(node).with_context(|| format!("no node {}", node + 1))?;
+        rolled.stop(START_PATIENCE)?;
+        if let Some(other) = other {
+            let before = rolled.becomes(other);
+            // When the last one has changed, the next round is back to where this one came from.
+            if node + 1 == self.nodes.len() {
+                self.other = Some(before);
+            }
+        }
         self.start(node)
     }
 
@@ -350,8 +390,10 @@ impl World {
         until("every node knows every server, and two backups of every cut", MESH_PATIENCE, || {
             self.healthy()?;
             for node in &self.nodes {
-                let up =
-                    |row: &crate::bed::nigh_json::Row| row.state.eq_ignore_ascii_case("up") && row.rtt_ms.is_some();
+                // One that flapped is held down for minutes, and that is known as well.
+                let up = |row: &Row| {
+                    row.state.eq_ignore_ascii_case("up") && row.rtt_ms.is_some() || row.why.starts_with("flapping")
+                };
                 let up = node.latency()?.iter().filter(|row| up(row)).count();
                 if up < wanted {
                     return Ok(Look::NotYet(format!("{} knows {up} of {wanted}", node.name())));
@@ -438,6 +480,19 @@ impl World {
         Ok(())
     }
 
+    /// Cuts the ways between nodes and all origins, or heals them.
+    fn origins_out_of_reach(&self, nodes: &[usize], on: bool) -> Result<()> {
+        let wan = self.bed.wan();
+        for node in nodes {
+            let node = &self.pop(*node)?.node;
+            for origin in &self.geography.origins {
+                wan.change(node, &origin.id, |link| link.cut = on)?;
+                wan.change(&origin.id, node, |link| link.cut = on)?;
+            }
+        }
+        Ok(())
+    }
+
     fn tell_origins(&self, origins: &[usize], signal: Signal) -> Result<()> {
         origins.iter().filter_map(|origin| self.origins.get(*origin)).try_for_each(|daemon| daemon.tell(signal))
     }
@@ -509,94 +564,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn start_dns_a(bed: &Bed, delegated: &[(&str, Vec<IpAddr>)]) -> Result<Daemon> {
-    named::start(bed, "dns-a", DNS_A, &[named::lab_zone(&[DNS_A.into()], delegated)])
-}
-
-fn hosts(geography: &Geography) -> Vec<Host> {
-    let host = |name: &str, address| Host::new(name, "", address);
-    let mut hosts = vec![host("root", ROOT), host("dns-a", DNS_A), host(NOWHERE_HOST, NOWHERE)];
-    for pop in &geography.pops {
-        hosts.extend([host(&pop.node, pop.address), host(&pop.isp, pop.resolver)]);
-    }
-    hosts.extend(geography.origins.iter().map(|origin| host(&origin.id, origin.address)));
-    hosts
-}
-
-/// A node claims its ISP, and as the next best the ISP of those to which it is nearest.
-fn settings(geography: &Geography, pop: &Pop) -> Settings {
-    let claim = |of: &Pop, preference| Claim { prefix: format!("{}/32", of.resolver), preference };
-    let mut claims = vec![claim(pop, 10)];
-    let next_of = geography.pops.iter().filter(|other| geography.neighbour(other).is_some_and(|n| n.node == pop.node));
-    claims.extend(next_of.map(|other| claim(other, 20)));
-    Settings {
-        name: pop.node.clone(),
-        pop: pop.site.clone(),
-        address: pop.address,
-        also: None,
-        answer_for: None,
-        bootstrap: geography
-            .pops
-            .iter()
-            .take(BOOTSTRAP)
-            .filter(|first| *first != pop)
-            .map(|first| first.address)
-            .collect(),
-        claims,
-        extra: String::new(),
-        finds: None,
-    }
-}
-
-fn catalogue(geography: &Geography) -> String {
-    let mut text = format!(
-        r#"[[zone]]
-name = "{ZONE}"
-
-[[service]]
-name = "{SERVICE}"
-ttl = 1
-
-[service.probe]
-kind = "http"
-port = {port}
-path = "/healthz"
-interval = "1s"
-timeout = "900ms"
-fall = 2
-"#,
-        port = nginx::PORT,
-    );
-    for origin in &geography.origins {
-        text.push_str(&format!("\n[[service.server]]\nid = \"{}\"\naddress = \"{}\"\n", origin.id, origin.address));
-    }
-    text
-}
-
-fn remove(file: &Path) -> Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", file.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if from.exists() {
-        fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    }
-    Ok(())
-}
-
-/// Noise in the middle third of a file.
-fn corrupt(file: &Path) -> Result<()> {
-    let mut bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let third = bytes.len() / 3;
-    for (place, byte) in bytes.iter_mut().enumerate().skip(third).take(third) {
-        *byte = byte.wrapping_mul(31).wrapping_add(u8::try_from(place % 251).unwrap_or_default());
-    }
-    fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
 }

@@ -1,9 +1,12 @@
 //! What must hold whatever happens: a file each. They look while the run goes on, or at its end, and keep what they find
 //! wrong, at most [`FINDINGS`] of it.
 
+pub mod backups;
 pub mod bounds;
+pub mod claims;
 pub mod exits;
 pub mod logs;
+pub mod members;
 pub mod wire;
 
 use anyhow::{Result, bail};
