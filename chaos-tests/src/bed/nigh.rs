@@ -104,13 +104,16 @@ impl Operator {
     }
 
     /// Issues a node's certificate for what it claims, before it has met anybody, and puts it where the node looks.
-    fn admit(&self, configuration: &Path, state: &Path, settings: &Settings) -> Result<()> {
+    fn admit(&self, configuration: &Path, state: &Path, settings: &Settings, through: Option<&Path>) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.arg("id").arg(configuration);
         let id = succeed(command)?.output;
         let mut command = Command::new(&self.program);
         command.args(["admit", id.trim(), "--name", &settings.name]).arg("--key").arg(&self.key);
         command.arg("--out").arg(state.join("certificate"));
+        if let Some(through) = through {
+            command.arg("--socket").arg(through);
+        }
         let allowed = settings.finds.iter().flat_map(|finds| &finds.allowed);
         for prefix in settings.claims.iter().map(|claim| &claim.prefix).chain(allowed) {
             command.args(["--prefix", prefix]);
@@ -121,7 +124,7 @@ impl Operator {
     /// Writes a node's configuration, admits the node and starts it.
     pub fn start_node(&self, bed: &Bed, settings: Settings) -> Result<Node> {
         let mut node = self.node(bed, settings)?;
-        self.admit(&node.configuration, &node.state, &node.settings)?;
+        self.admit(&node.configuration, &node.state, &node.settings, None)?;
         node.start(bed)?;
         Ok(node)
     }
@@ -137,14 +140,15 @@ impl Operator {
         let mut node = self.node(bed, settings)?;
         node.environment = environment;
         prepare(&node.state)?;
-        self.admit(&node.configuration, &node.state, &node.settings)?;
+        self.admit(&node.configuration, &node.state, &node.settings, None)?;
         node.start(bed)?;
         Ok(node)
     }
 
-    /// Issues a node's certificate anew: it holds again after a revocation.
-    pub fn admit_again(&self, node: &Node) -> Result<()> {
-        self.admit(&node.configuration, &node.state, &node.settings)
+    /// Issues a node's certificate anew after a revocation: for the node, and by way of another one for the mesh, which
+    /// lets nobody in whom it holds for revoked.
+    pub fn admit_again(&self, node: &Node, through: &Node) -> Result<()> {
+        self.admit(&node.configuration, &node.state, &node.settings, Some(through.socket()))
     }
 
     /// The same with a key that nobody admits.

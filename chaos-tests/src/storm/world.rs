@@ -333,7 +333,8 @@ impl World {
             Fault::Blind { nodes } => self.origins_out_of_reach(nodes, false),
             Fault::Revoke { node } => {
                 self.kill(*node)?;
-                self.operator.admit_again(self.node(*node)?)?;
+                let (_, through) = self.present().next().context("no node is there")?;
+                self.operator.admit_again(self.node(*node)?, through)?;
                 self.start(*node)
             }
             Fault::Restart { .. }
