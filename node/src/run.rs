@@ -10,7 +10,7 @@
 //!
 //! **Invariants:** nothing is published before every port is bound: a node that cannot answer never draws a resolver.
 //! And nobody is refused for want of a snapshot, or sent here by a peer that was not told of the end: the fronts open
-//! with the first snapshot that has a zone, and close after the goodbye.
+//! with the first snapshot that has the catalogue, and close after the goodbye.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     backups::{Candidate, Move, Standby},
-    catalogue::{Catalogue, name::text},
+    catalogue::{Catalogue, arrival::Arrival, name::text},
     certificate::{self, Starting},
     config::Config,
     cuts::Cuts,
@@ -58,10 +58,6 @@ use crate::{
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
 /// and a volunteer stays.
 const VOLUNTEER: Duration = Duration::from_secs(3);
-/// A node that joins holds its claims back until it knows a zone, but no longer than this (a new mesh has none yet): it
-/// would draw resolvers and refuse them. So would one that lost its disk, whom resolvers know from before: it does not
-/// answer either. Refused, BIND and unbound avoid it for a quarter of an hour; while it is silent they ask a backup.
-const CATALOGUE: Duration = Duration::from_secs(5);
 /// How long the DNS fronts may take to end what has begun: half a question over TCP is waited for longer than a restart
 /// should take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -108,6 +104,7 @@ struct Node {
     cuts: Cuts,
     claimed: Claimed,
     networks: Tables,
+    arrival: Arrival,
     /// Of what the packets are answered from only this one makes another.
     current: Current,
     standby: Standby,
@@ -191,6 +188,7 @@ impl Node {
             .filter(|node| node.id == mesh.id())
             .map(|node| node.rows.iter().flat_map(|page| page.iter().cloned()).collect())
             .unwrap_or_default();
+        let arrival = Arrival::new(!facts.listed.catalogue.zones.is_empty());
         let running = Arc::new(Running {
             mesh_id: config.mesh.id,
             pop: config.node.pop.clone(),
@@ -235,6 +233,7 @@ impl Node {
             cuts,
             claimed: Claimed::default(),
             networks: Tables::start(config.networks.clone()),
+            arrival,
             current,
             standby: Standby::default(),
             pressure: Pressure::new(config.dns.capacity.map(u32::from)),
@@ -293,8 +292,10 @@ impl Node {
         if let Some(found) = self.finding.tell(now, &view, &self.config) {
             self.publisher.found(found);
         }
-        let joining = facts.listed.catalogue.zones.is_empty() && now < CATALOGUE;
-        self.publisher.claims(draining || joining || measured.isolated).await?;
+        // Until it knows the catalogue it would draw resolvers and refuse them, so it claims nothing. One that lost its disk
+        // is known to resolvers from before, so it does not answer either: refused, they avoid it for a quarter of an hour.
+        let joining = self.arrival.handle(now, !facts.listed.catalogue.zones.is_empty(), view.pages.len());
+        self.publisher.claims(draining || joining.is_some() || measured.isolated).await?;
         self.aim(&facts);
         let waiting = self.import(&facts, view.cut_off).await?;
         let volunteering = !draining && Instant::now() >= self.next_volunteer;
@@ -307,7 +308,7 @@ impl Node {
         if facts.nodes.contains_key(&facts.me) {
             self.project(facts, &view, &measured);
             // The first node of a mesh has nobody to learn a zone from.
-            if !joining || self.config.mesh.bootstrap.is_empty() {
+            if joining.is_none() || self.config.mesh.bootstrap.is_empty() {
                 self.open()?;
             }
         }
@@ -321,7 +322,7 @@ impl Node {
         let refresh = Instant::now() + self.manager.beat.map_or(REFRESH, |beat| beat.min(REFRESH));
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
         let again = waiting.map_or(again, |at| again.min(at));
-        let again = if joining { again.min(self.running.epoch + CATALOGUE) } else { again };
+        let again = joining.map_or(again, |at| again.min(self.running.epoch + at));
         // A node that drains volunteers for nothing, so that moment must not wake it.
         Ok(if draining { again } else { again.min(self.next_volunteer) })
     }

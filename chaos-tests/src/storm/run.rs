@@ -39,6 +39,8 @@ const QUIET: Duration = Duration::from_secs(4);
 const NEAREST_WITHIN: Duration = Duration::from_secs(75);
 /// Between two looks at the world.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// When the harness itself gets no look for so long, the machine does too much else for the times to mean anything.
+const STALL: Duration = Duration::from_secs(10);
 /// Between two lines of the timeline.
 const LINE_EVERY: Duration = Duration::from_secs(4);
 /// A death must be known to all that can hear of it within this: 1.5 s on a quiet machine, half a second for the looks,
@@ -134,6 +136,7 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
         claims: Claims::default(),
         backups: Backups::default(),
         deaths: Vec::new(),
+        stalled: Duration::ZERO,
     };
     let begun = Run::begin(options.keep)?;
     let directory = begun.directory().to_owned();
@@ -216,6 +219,8 @@ struct Storm {
     claims: Claims,
     backups: Backups,
     deaths: Vec<Watched>,
+    /// The longest that a look at the world, or the pause after it, has taken.
+    stalled: Duration,
 }
 
 /// What is done at a time of the plan.
@@ -310,6 +315,12 @@ impl Storm {
             total.good, total.slow, self.excused
         );
         record(report, ANSWERS, self.answers.verdict(seen));
+        if self.stalled > STALL {
+            report.say(&format!(
+                "NOTE: a look at the world took {:.0} s: this machine does too much else to judge by what it timed",
+                self.stalled.as_secs_f64()
+            ));
+        }
         record(report, DEATHS, self.deaths_verdict());
         record(report, WIRE, self.wire.verdict());
         record(report, BOUNDS, self.bounds.verdict());
@@ -373,12 +384,16 @@ impl Storm {
             if sys::interrupted() {
                 bail!("interrupted");
             }
+            let begun = Instant::now();
             self.look(world, report)?;
+            self.stalled = self.stalled.max(begun.elapsed());
             let left = until.saturating_sub(self.start.elapsed());
             if left.is_zero() {
                 return Ok(());
             }
+            let begun = Instant::now();
             std::thread::sleep(left.min(LOOK_EVERY));
+            self.stalled = self.stalled.max(begun.elapsed());
         }
     }
 

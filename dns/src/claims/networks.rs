@@ -214,10 +214,13 @@ pub struct Networks {
     countries: Claimants,
 }
 
-/// By owner: the nodes that claim something there and how much, who claims most first.
+/// The nodes that claim something there and how much, who claims most first.
+type Shares = Vec<(Label, usize)>;
+
+/// By owner, in parts of which a change copies only its own.
 #[derive(Clone, Debug, Default)]
 struct Claimants {
-    parts: Vec<Arc<BTreeMap<u32, Vec<(Label, usize)>>>>,
+    parts: Vec<Arc<BTreeMap<u32, Shares>>>,
 }
 
 impl Networks {

@@ -17,6 +17,7 @@
 //! record beyond them is left out and reported, on all nodes alike.
 
 pub mod admission;
+pub mod arrival;
 mod file;
 pub mod hlc;
 pub mod name;
