@@ -4,6 +4,9 @@
 //! told apart so that an operator's key, which rules the whole mesh, is never put on a node by mistake.
 //!
 //! **Invariant:** a key file that others may read or write is refused, never mended: whoever could read it may have.
+//! A node whose unit loads a credential called `node.key` (LoadCredential=, LoadCredentialEncrypted=) takes that one and
+//! makes none: the secret can then lie on the disk encrypted.
+//!
 //! **Invariant:** no key file is ever overwritten. A new one is written beside its place, with mode 0600 from its
 //! first moment, synced, and linked to its name only if nothing is there; a crash leaves no half key.
 //!
@@ -20,11 +23,16 @@ use ed25519_dalek::SigningKey;
 use nigh_gossip::NodeId;
 use zeroize::{Zeroize, Zeroizing};
 
-/// The node's key within its state directory.
+/// The node's key within its state directory, and among the credentials that its unit loads.
 pub const NODE_KEY_FILE: &str = "node.key";
 
 /// A key file is 71 to 75 bytes; reading stops soon after, whatever the path turns out to be.
 const MAX_FILE: u64 = 256;
+/// Permission bits by which others than the owner could use a file.
+const OTHERS: u32 = 0o077;
+/// The same of a credential: systemd may leave it root's and let the unit's user read it by an ACL, the mask of which
+/// shows as the group's bits.
+const OTHERS_OF_A_CREDENTIAL: u32 = 0o037;
 
 /// Whose secret a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +125,14 @@ pub enum KeyError {
         /// What was expected.
         expected: &'static str,
     },
+    /// Another key as a credential and in the state directory.
+    #[error("{credential} and {path}: two keys, and a node is one of them; move away the one that is not this node's")]
+    Two {
+        /// What the unit loaded.
+        credential: PathBuf,
+        /// The file in the state directory.
+        path: PathBuf,
+    },
     /// A key is there already.
     #[error("{0}: exists already, and a key is never overwritten; name another file, or use the key that is there")]
     Exists(PathBuf),
@@ -133,11 +149,38 @@ pub enum KeyError {
     },
 }
 
-/// The node's key in `state_dir`; makes the directory and the key at the first start.
+/// The folder of the credentials that systemd loaded for this process.
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+/// The permission bits that a secret at `path` must not have.
+pub(crate) fn forbidden(path: &Path) -> u32 {
+    if credentials().is_some_and(|folder| path.starts_with(folder)) { OTHERS_OF_A_CREDENTIAL } else { OTHERS }
+}
+
+/// The node's key: the credential, or the one in `state_dir`; makes the directory, and the key at the first start.
 ///
 /// # Errors
 /// [`KeyError`], which says what to do.
 pub fn node_key(state_dir: &Path) -> Result<SigningKey, KeyError> {
+    match credentials().map(|folder| folder.join(NODE_KEY_FILE)).filter(|path| path.exists()) {
+        Some(credential) => credential_key(&credential, &state_dir.join(NODE_KEY_FILE)),
+        None => state_key(state_dir),
+    }
+}
+
+/// A key that was left in the state directory is another id, which `nigh id` may have told the operator.
+fn credential_key(credential: &Path, path: &Path) -> Result<SigningKey, KeyError> {
+    let key = load_checked(credential, Kind::Node, OTHERS_OF_A_CREDENTIAL, true)?;
+    match load(path, Kind::Node) {
+        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(key),
+        Ok(same) if same == key => Ok(key),
+        _ => Err(KeyError::Two { credential: credential.to_owned(), path: path.to_owned() }),
+    }
+}
+
+fn state_key(state_dir: &Path) -> Result<SigningKey, KeyError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -166,6 +209,9 @@ pub fn node_id(state_dir: &Path) -> Result<NodeId, KeyError> {
         Err(error) => Err(error),
         Ok(key) => {
             let path = state_dir.join(NODE_KEY_FILE);
+            if !path.exists() {
+                return Ok(public(&key)); // a credential
+            }
             let given = fs::metadata(state_dir).and_then(|folder| match nix::unistd::geteuid().is_root() {
                 true if folder.uid() != 0 => chown(&path, Some(folder.uid()), Some(folder.gid())),
                 _ => Ok(()),
@@ -181,13 +227,18 @@ pub fn node_id(state_dir: &Path) -> Result<NodeId, KeyError> {
 /// # Errors
 /// [`KeyError`], which says what to do.
 pub fn load(path: &Path, kind: Kind) -> Result<SigningKey, KeyError> {
+    load_checked(path, kind, OTHERS, false)
+}
+
+/// As [`load`], with the permission bits that it must not have, and whether it may be root's.
+fn load_checked(path: &Path, kind: Kind, forbidden: u32, roots: bool) -> Result<SigningKey, KeyError> {
     // O_NONBLOCK: a pipe put in the file's place must not hang the start.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
         .open(path)
         .map_err(|source| io_error(path, "open the key", source))?;
-    check_metadata(path, &file, kind)?;
+    check_metadata(path, &file, kind, forbidden, roots)?;
     parse(path, file, kind)
 }
 
@@ -272,17 +323,17 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Checks the opened file, not its path: what is at the path may change in between.
-fn check_metadata(path: &Path, file: &File, kind: Kind) -> Result<(), KeyError> {
+fn check_metadata(path: &Path, file: &File, kind: Kind, forbidden: u32, roots: bool) -> Result<(), KeyError> {
     let metadata = file.metadata().map_err(|source| io_error(path, "look at the key's mode", source))?;
     if !metadata.is_file() {
         return Err(KeyError::NotAFile { path: path.to_owned(), remedy: kind.remedy() });
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & forbidden != 0 {
         return Err(KeyError::Loose { path: path.to_owned(), mode });
     }
     let me = nix::unistd::geteuid().as_raw();
-    if metadata.uid() != me {
+    if metadata.uid() != me && !(roots && metadata.uid() == 0) {
         return Err(KeyError::Foreign { path: path.to_owned(), owner: metadata.uid(), me });
     }
     Ok(())

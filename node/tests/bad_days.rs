@@ -125,14 +125,20 @@ const CASES: &[Case] = &[
         65,
         &["damaged", "backup"],
     ),
+    ("an id that is none", |_| {}, &["admit", "AAAA", "--name", "x", "--key", "operator.key"], 2, &["NODE_ID"]),
     (
-        "another operator's key",
-        |g| {
-            identity::create(&g.path("b.key"), Kind::Node).unwrap();
-        },
-        &["admit", "AAAA", "--name", "x", "--key", "b.key"],
-        2,
-        &["NODE_ID"],
+        "a node's key in place of the operator's",
+        |_| {},
+        &["apply", "s.toml", "--key", "state/node.key"],
+        65,
+        &["a node's key", "the operator's key is expected", "name the right file"],
+    ),
+    (
+        "an operator's key that is not there",
+        |_| {},
+        &["apply", "s.toml", "--key", "o.key"],
+        66,
+        &["o.key", "cannot open the key"],
     ),
     ("a key where one is", |_| {}, &["init", "--key", "operator.key"], 73, &["never overwritten"]),
     (
@@ -286,15 +292,72 @@ const KEPT: &str = "cp state/node.key k && mount -t tmpfs -o size=8k none state 
 
 #[test]
 fn a_file_that_may_not_be_read_is_named() {
+    let files = [
+        ("nigh.toml", "cannot open nigh.toml"),
+        ("state/node.key", "cannot open the key"),
+        ("state/certificate", "cannot open the certificate"),
+    ];
     if has_namespaces() {
-        let ground = Ground::new();
-        mode(&ground.path("nigh.toml"), 0o000);
-        // Without the right to read what is forbidden, which root has.
-        let before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"];
-        if nix::unistd::geteuid().is_root() {
-            check("file", &ground.nigh(&before, RUN), 77, &["cannot open nigh.toml", "Permission denied"]);
-        } else {
-            check("file", &ground.nigh(&[], RUN), 77, &["cannot open nigh.toml", "Permission denied"]);
+        for (name, words) in files {
+            let ground = Ground::new();
+            ground.certificate(ground.me, "fra", NEVER, &ground.operator);
+            mode(&ground.path(name), 0o000);
+            // Without the right to read what is forbidden, which root has.
+            let without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"];
+            let before: &[&str] = if nix::unistd::geteuid().is_root() { &without } else { &[] };
+            check(name, &ground.nigh(before, RUN), 77, &[words, "Permission denied"]);
         }
     }
+}
+
+#[test]
+fn a_state_directory_that_is_read_only_is_named() {
+    if has_namespaces() {
+        let ground = Ground::new();
+        let sealed = "mount --bind state state && mount -o remount,bind,ro state && exec \"$@\"";
+        let before = ["unshare", "-Urm", "sh", "-c", sealed, "sh"];
+        check("state", &ground.nigh(&before, RUN), 74, &["state", "Read-only file system"]);
+    }
+}
+
+#[test]
+fn two_keys_are_told_apart_by_the_operator() {
+    let ground = Ground::new();
+    fs::create_dir(ground.path("credentials")).unwrap();
+    identity::create(&ground.path("credentials/node.key"), Kind::Node).unwrap();
+    let at = format!("CREDENTIALS_DIRECTORY={}", ground.path("credentials").display());
+    let words = ["credentials/node.key and", "state/node.key: two keys", "move away"];
+    check("two keys", &ground.nigh(&["env", &at], RUN), 65, &words);
+}
+
+/// A node that runs, until it is dropped.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_node_that_runs_already_is_named() {
+    let ground = Ground::new();
+    ground.change(":5353", ":5356");
+    ground.change(":4242", ":4345");
+    let mut first = Command::new(env!("CARGO_BIN_EXE_nigh"));
+    first.args(RUN).current_dir(ground.folder.path()).stderr(std::process::Stdio::null());
+    let _first = Running(first.spawn().unwrap());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    // Its status is there once it has all that it needs.
+    let socket = ground.path("nigh.sock");
+    while ground.nigh(&[], &["status", "--socket", socket.to_str().unwrap()]).0 != 0 {
+        assert!(std::time::Instant::now() < until, "the first node does not run");
+    }
+    check("the same ports", &ground.nigh(&[], RUN), 73, &[":5356", "another program answers there"]);
+    ground.change(":5356", ":5357");
+    check("the same socket", &ground.nigh(&[], RUN), 73, &["nigh.sock"]);
+    ground.change("nigh.sock", "other.sock");
+    ground.change(":4345", ":4346");
+    check("the same state directory", &ground.nigh(&[], RUN), 73, &["state"]);
 }

@@ -33,7 +33,7 @@ Exit codes:
    0  done
    1  it could not be done, for a reason that is told
    2  wrong arguments, or something that they name
-  65  a key or certificate is damaged, or of another kind
+  65  a key or certificate is damaged, of another kind, or there are two
   66  a file is not there, or cannot be read
   69  no node listens on the admin socket, or it does not answer
   73  a port, a socket, a file or a state directory is taken
@@ -73,7 +73,9 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
 fn of_key(error: &KeyError) -> Option<Exit> {
     match error {
         KeyError::Loose { .. } | KeyError::Foreign { .. } => Some(Exit::NotAllowed),
-        KeyError::NotAFile { .. } | KeyError::Damaged { .. } | KeyError::WrongKind { .. } => Some(Exit::Damaged),
+        KeyError::NotAFile { .. } | KeyError::Damaged { .. } | KeyError::WrongKind { .. } | KeyError::Two { .. } => {
+            Some(Exit::Damaged)
+        }
         KeyError::Exists(_) => Some(Exit::Taken),
         KeyError::Io { .. } => None,
     }

@@ -13,14 +13,13 @@ use zeroize::Zeroizing;
 
 use super::tsig::Key;
 use crate::config::dns_a::TsigConfig;
+use crate::identity;
 
 /// A key file is a few lines.
 const MAX_FILE: u64 = 4096;
 /// The shortest secret: RFC 8945 section 8 wants at least as much as the digest, and half of SHA-256's is the least that
 /// makes sense.
 const MIN_SECRET: usize = 16;
-/// Permission bits of others than the owner.
-const OTHERS: u32 = 0o077;
 
 /// Why there is no secret; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +49,7 @@ fn text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let io = |error| KeyFileError::Io(path.to_owned(), error);
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
-    if metadata.mode() & OTHERS != 0 {
+    if metadata.mode() & identity::forbidden(path) != 0 {
         return Err(KeyFileError::Loose(path.to_owned(), metadata.mode() & 0o7777));
     }
     let mut text = Zeroizing::new(String::new());

@@ -122,6 +122,28 @@ fn a_key_that_root_makes_in_the_folder_of_another_is_that_ones() {
 }
 
 #[test]
+fn a_credential_is_the_key_and_another_one_beside_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (credential, path) = (folder.path().join("credential"), folder.path().join(NODE_KEY_FILE));
+    let key = create(&credential, Kind::Node).unwrap();
+    // As systemd leaves it: root's, and for the group an ACL's mask.
+    set_mode(&credential, 0o440);
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(credential_key(&credential, &path).unwrap(), key);
+    }
+    assert!(!path.exists(), "no key is made beside it");
+    set_mode(&credential, 0o444);
+    assert!(matches!(credential_key(&credential, &path), Err(KeyError::Loose { .. })));
+    set_mode(&credential, 0o400);
+    fs::copy(&credential, &path).unwrap();
+    assert_eq!(credential_key(&credential, &path).unwrap(), key, "what was copied and not yet removed");
+    fs::remove_file(&path).unwrap();
+    create(&path, Kind::Node).unwrap();
+    let refused = credential_key(&credential, &path).unwrap_err();
+    assert!(refused.to_string().contains("two keys, and a node is one of them"), "{refused}");
+}
+
+#[test]
 fn of_two_that_start_at_once_both_have_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
     let start = std::sync::Barrier::new(8);
