@@ -5,7 +5,7 @@
 //! ask a backup. There is no mark for "whole" in a mesh that changes all the time, but what a newcomer lacks comes in a
 //! stream: when the number of pages has stopped growing, that has ended.
 //!
-//! **Invariant:** it ends, at the latest after [`STREAM`], and it ends once.
+//! **Invariant:** it ends, at the latest after `STREAM`, and it ends once.
 
 use std::time::Duration;
 

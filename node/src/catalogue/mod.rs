@@ -77,7 +77,7 @@ pub const MAX_COST: Milli = Milli(1_000_000_000);
 pub const MAX_COST_NODES: usize = 64;
 /// Addresses that are given when all servers are down: as many as in any answer.
 pub const MAX_FIXED: usize = MAX_ANSWERS as usize;
-/// What the overrides of a service may take of its record, as [`override_bytes`] counts.
+/// What the overrides of a service may take of its record, as `override_bytes` counts.
 pub const MAX_OVERRIDE_BYTES: usize = 4096;
 /// The name servers of one zone, as many as the DNS puts into an NS set.
 pub const MAX_NAMESERVERS: usize = 8;

@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! Exit codes: [`exit`]. Errors are one line, or one for each mistake in a file, and say what to do.
+//! Exit codes: `exit`. Errors are one line, or one for each mistake in a file, and say what to do.
 //!
 //! Commands that read print a table for people, or with `--json` the API's own JSON, unchanged.
 

@@ -9,7 +9,7 @@
 //! milliseconds; without one the time it ran counts. Any other code is not well, and that line says why.
 //!
 //! **Bounds:** at most [`MOST_RUNNING`] run at a time, others wait within their timeout; at its end the program's
-//! process group is killed; no more than [`MAX_LINE`] of its output is kept, the rest is read and dropped.
+//! process group is killed; no more than `MAX_LINE` of its output is kept, the rest is read and dropped.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -270,7 +270,7 @@ mod tests {
         let text = |text: &str| [&[0x40 | text.len() as u8], text.as_bytes()].concat();
         let map = |pairs: &[(&str, &str)]| {
             let pairs: Vec<u8> = pairs.iter().flat_map(|(key, value)| [text(key), text(value)].concat()).collect();
-            [&[0xe0 | (pairs.len() > 0) as u8][..], &pairs].concat()
+            [&[0xe0 | !pairs.is_empty() as u8][..], &pairs].concat()
         };
         let (first, second) = (map(first), map(second));
         let record = |at: usize| ((1 + 16 + at) as u32).to_be_bytes()[1..].to_vec();

@@ -1,5 +1,5 @@
 //! What must hold whatever happens: a file each. They look while the run goes on, or at its end, and keep what they find
-//! wrong, at most [`FINDINGS`] of it.
+//! wrong, at most `FINDINGS` of it.
 
 pub mod backups;
 pub mod bounds;

@@ -1,6 +1,6 @@
 //! TLS towards servers: what is trusted, and what a certificate says about itself.
 //!
-//! One configuration per way of checking is made and kept for [`KEPT`], so that a renewed file of authorities is taken up
+//! One configuration per way of checking is made and kept for `KEPT`, so that a renewed file of authorities is taken up
 //! without a restart. Sessions are not resumed: a resumed one shows the certificate of yesterday, and a probe is there to
 //! find out that today's has ended.
 //!
