@@ -128,14 +128,14 @@ const CASES: &[Case] = &[
     ("an id that is none", |_| {}, &["admit", "AAAA", "--name", "x", "--key", "operator.key"], 2, &["NODE_ID"]),
     (
         "a node's key in place of the operator's",
-        |_| {},
+        |g| fs::write(g.path("s.toml"), "").unwrap(),
         &["apply", "s.toml", "--key", "state/node.key"],
         65,
         &["a node's key", "the operator's key is expected", "name the right file"],
     ),
     (
         "an operator's key that is not there",
-        |_| {},
+        |g| fs::write(g.path("s.toml"), "").unwrap(),
         &["apply", "s.toml", "--key", "o.key"],
         66,
         &["o.key", "cannot open the key"],
