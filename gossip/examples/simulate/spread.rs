@@ -15,7 +15,7 @@ const LEARNING: u32 = 3;
 /// Changes that are measured, of each kind.
 const CHANGES: u32 = 10;
 /// Time between two changes.
-const BETWEEN: Duration = Duration::from_secs(2);
+pub const BETWEEN: Duration = Duration::from_secs(2);
 /// A change that is not everywhere by then is missed.
 pub const LIMIT: Duration = Duration::from_secs(10);
 /// Where the claims of the standing mesh are.
@@ -44,7 +44,7 @@ pub fn run(options: &Options, report: &mut Report) {
         for change in 0..CHANGES {
             eprint!("\r{name} {change} of {CHANGES} ");
             let writer = writers(nodes)[change as usize % 2];
-            let measured = measure(&mut sim, writer, |sim| write(sim, writer, change));
+            let measured = measure(&mut sim, writer, BETWEEN, |sim| write(sim, writer, change));
             if measured.missing > 0 {
                 report.fail(format!("{name}: change {change} did not reach {} nodes", measured.missing));
             }
@@ -83,15 +83,14 @@ pub struct Measured {
     pub missing: usize,
 }
 
-/// Follows one change to every node.
-pub fn measure(sim: &mut Sim, writer: usize, write: impl FnOnce(&mut Sim) -> (Key, Stamp)) -> Measured {
+/// Follows one change to every node, and then as long again, at most to `late` in all: late copies count as well.
+pub fn measure(sim: &mut Sim, writer: usize, late: Duration, write: impl FnOnce(&mut Sim) -> (Key, Stamp)) -> Measured {
     sim.forget_spreads();
     let written = write(sim);
     let followed = sim.follow(written);
     let all = |sim: &Sim| sim.running().all(|(node, _)| sim.spread(followed).reached(node));
     let took = sim.run_until(LIMIT, all).unwrap_or(LIMIT);
-    // Late copies count as well.
-    sim.run_for(BETWEEN.saturating_sub(took).min(took));
+    sim.run_for(late.saturating_sub(took).min(took));
     let running: Vec<usize> = sim.running().map(|(node, _)| node).collect();
     let spread = sim.spread(followed);
     let times = spread.times(running.iter().copied().filter(|node| *node != writer));
