@@ -293,7 +293,8 @@ async fn sigterm_sends_resolvers_elsewhere_and_answers_until_all_know_that_the_n
     for at in [BRU, CPH] {
         assert_eq!(fleet.peer(at, AMS).await.unwrap()["verdict"], "left", "{failure}");
     }
-    assert!(failure.contains("refused"), "{failure}");
+    // Nobody listens any more, or nobody does any more while the question waits in the socket.
+    assert!(failure.contains("refused") || failure.contains("timed out"), "{failure}");
     assert!(answered > 30, "{answered}");
 
     // The other half of a question that had begun before; the node waits for it.
