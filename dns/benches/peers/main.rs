@@ -66,8 +66,8 @@ const WAYS: [(&str, &str, Form, u64); 9] = [
     ("nigh, cookies", "front", Form::Cookie, 0),
     ("nigh, client subnets", "front", Form::Subnet, 0),
     ("nigh, rate limit", "limited", Form::Plain, 0),
-    ("nigh, new snapshot each 1 s", "front", Form::Plain, 1000),
-    ("nigh, each 100 ms", "front", Form::Plain, 100),
+    ("nigh, 20 pages/s, snapshot each 1 s", "front", Form::Plain, 1000),
+    ("nigh, 20 pages/s, each 100 ms", "front", Form::Plain, 100),
     ("nigh by hickory's Server", "hickory", Form::Plain, 0),
 ];
 
