@@ -188,7 +188,8 @@ impl Node {
             .filter(|node| node.id == mesh.id())
             .map(|node| node.rows.iter().flat_map(|page| page.iter().cloned()).collect())
             .unwrap_or_default();
-        let arrival = Arrival::new(!facts.listed.catalogue.zones.is_empty());
+        let ran_before = facts.nodes.get(&name).is_some_and(|node| node.id == mesh.id());
+        let arrival = Arrival::new(ran_before || !facts.listed.catalogue.zones.is_empty());
         let running = Arc::new(Running {
             mesh_id: config.mesh.id,
             pop: config.node.pop.clone(),

@@ -5,6 +5,8 @@
 //! ask a backup. There is no mark for "whole" in a mesh that changes all the time, but what a newcomer lacks comes in a
 //! stream: when the number of pages has stopped growing, that has ended.
 //!
+//! A node that restarts with its replica waits for nothing, also where there is no zone yet: what it held is what there was.
+//!
 //! **Invariant:** it ends, at the latest after `STREAM`, and it ends once.
 
 use std::time::Duration;
@@ -25,9 +27,9 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Of a node that starts, and knows zones from before or does not.
-    pub fn new(knows_zones: bool) -> Self {
-        Self { over: knows_zones, pages: 0, grown: Duration::ZERO }
+    /// Of a node that starts, with what it held before or without.
+    pub fn new(has_replica: bool) -> Self {
+        Self { over: has_replica, pages: 0, grown: Duration::ZERO }
     }
 
     /// Whether it is still going on, given what is held now; and if so, when to look again.
@@ -53,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_zones_from_before_waits_for_nothing() {
+    fn who_has_what_it_held_before_waits_for_nothing() {
         assert_eq!(Arrival::new(true).handle(ms(0), true, 40), None);
     }
 
