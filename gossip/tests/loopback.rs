@@ -179,6 +179,8 @@ async fn a_killed_node_that_returns_is_heard_before_its_old_connection_times_out
     let one = Mesh::start(config(1, a, &[], dirs[0].path())).await.unwrap();
     let two = Mesh::start(config(2, b, &[a], dirs[1].path())).await.unwrap();
     until(&two, "a link", |view| view.members.get(&id(1)).is_some_and(|member| member.rtt.is_some())).await;
+    // Both ends: a victim that dies before its page has arrived is nobody's to give a verdict on.
+    until(&one, "a link", |view| view.members.get(&id(2)).is_some_and(|member| member.rtt.is_some())).await;
     two.die().await;
     until(&one, "the victim's verdict", |view| view.members[&id(2)].verdict == Verdict::Dead).await;
     let two = start_again(|| config(2, b, &[a], dirs[1].path())).await;
