@@ -18,6 +18,7 @@ use nigh_dns::{Label, Standing};
 use nigh_gossip::{Certificate, Key, MemberView, MeshView, NodeId, Stamp, Table, member, verdict::Verdict};
 
 use crate::{
+    backups::Candidate,
     catalogue::{self, Catalogue, Records},
     discovery::judge::Judge,
     dns_a::pool::{Contributor, Pools},
@@ -103,6 +104,22 @@ pub struct Facts {
     pub pools: Arc<Pools>,
     /// What someone should look at.
     pub warnings: Vec<String>,
+}
+
+impl Facts {
+    /// The nodes that may stand in for others, as [`crate::backups`] looks at them.
+    pub fn candidates(&self) -> BTreeMap<Label, Candidate> {
+        let by_id: BTreeMap<_, _> = self.nodes.iter().map(|(label, node)| (node.id, label)).collect();
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.standing.takes_referrals() && !node.profile.dns.is_empty())
+            .map(|(label, node)| {
+                let rtt = node.rtt.iter().filter_map(|(id, rtt)| Some(((*by_id.get(id)?).clone(), *rtt))).collect();
+                let serves = node.profile.serves.iter().cloned().collect();
+                (label.clone(), Candidate { site: node.profile.pop.clone(), serves, rtt })
+            })
+            .collect()
+    }
 }
 
 /// Turns views into facts; remembers what was decoded.

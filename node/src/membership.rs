@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use nigh_dns::Label;
 use nigh_gossip::{Certificate, MeshView, NodeId, Owner, Page, Table, admission};
 
 /// This long before a certificate ends its node begins to say so.
@@ -166,6 +167,15 @@ pub fn accusation(signer: NodeId, name: Option<&str>, page: &Page) -> String {
         "node {about} signed two pages of one version: its key is in use twice, or it lies. `nigh equivocations` has \
          the proof; nigh revoke {signer} --key operator.key ends it"
     )
+}
+
+/// The cuts of nodes that were revoked. Resolvers may hold a CNAME into one and ask any node for what stands there, as
+/// those do that never learned of the cut: NXDOMAIN would undo the service for them, so every node answers.
+pub(crate) fn cuts_of_the_revoked(view: &MeshView) -> impl Iterator<Item = Label> {
+    // Nearly always there are none, and certificates need not be read.
+    let any = view.pages.of_operators(Table::REVOCATION).next().is_some();
+    let names = any.then(|| revoked_names(view));
+    names.into_iter().flatten().filter_map(|name| name.parse().ok())
 }
 
 #[cfg(test)]

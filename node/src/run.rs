@@ -13,7 +13,7 @@
 //! with the first snapshot that has the catalogue, and close after the goodbye.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::UdpSocket,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -23,7 +23,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nigh_dns::{Counters, Current, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Mesh, MeshView, Owner, Page, Table, admission};
+use nigh_gossip::{Key, Mesh, MeshView, Owner, Page, Slot, Table, admission};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    backups::{Candidate, Move, Standby},
+    backups::{Move, Standby},
     catalogue::{Catalogue, arrival::Arrival, name::text},
     certificate::{self, Starting},
     config::Config,
@@ -52,7 +52,7 @@ use crate::{
     running::{Latest, Running},
     service_manager::{Inherited, ServiceManager},
     sockets,
-    tables::{claims::Claim, latency::Row, profile::Profile},
+    tables::{self, claims::Claim, latency::Row, profile::Profile},
 };
 
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
@@ -105,6 +105,8 @@ struct Node {
     claimed: Claimed,
     networks: Tables,
     arrival: Arrival,
+    /// The mesh was told what this node is, and which cuts it serves.
+    introduced: bool,
     /// Of what the packets are answered from only this one makes another.
     current: Current,
     standby: Standby,
@@ -235,6 +237,7 @@ impl Node {
             claimed: Claimed::default(),
             networks: Tables::start(config.networks.clone()),
             arrival,
+            introduced: false,
             current,
             standby: Standby::default(),
             pressure: Pressure::new(config.dns.capacity.map(u32::from)),
@@ -251,7 +254,10 @@ impl Node {
             admin_task,
             config,
         };
-        node.say_what_i_am(false).await?;
+        // Who has nothing from before, and joins, looks first at what the mesh holds of it.
+        if !node.arrival.is_going_on() || node.config.mesh.bootstrap.is_empty() {
+            node.introduce().await?;
+        }
         Ok(node)
     }
 
@@ -296,10 +302,18 @@ impl Node {
         // Until it knows the catalogue it would draw resolvers and refuse them, so it claims nothing. One that lost its disk
         // is known to resolvers from before, so it does not answer either: refused, they avoid it for a quarter of an hour.
         let joining = self.arrival.handle(now, !facts.listed.catalogue.zones.is_empty(), view.pages.len());
+        if !self.introduced {
+            self.recall_cuts(&view, &facts);
+            // To one that is no member nothing of its past comes, and it has to say so.
+            let member = membership::own(&view, unix().as_secs()) == State::Admitted;
+            if joining.is_none() || !member || now >= self.arrival.own_pages_by() {
+                self.introduce().await?;
+            }
+        }
         self.publisher.claims(draining || joining.is_some() || measured.isolated).await?;
         self.aim(&facts);
         let waiting = self.import(&facts, view.cut_off).await?;
-        let volunteering = !draining && Instant::now() >= self.next_volunteer;
+        let volunteering = !draining && self.introduced && Instant::now() >= self.next_volunteer;
         if volunteering {
             self.next_volunteer = Instant::now() + VOLUNTEER;
             self.volunteer(now, &facts);
@@ -324,6 +338,8 @@ impl Node {
         let again = again.map_or(refresh, |at| refresh.min(self.running.epoch + at));
         let again = waiting.map_or(again, |at| again.min(at));
         let again = joining.map_or(again, |at| again.min(self.running.epoch + at));
+        let unsaid = (!self.introduced).then(|| self.running.epoch + self.arrival.own_pages_by());
+        let again = unsaid.map_or(again, |at| again.min(at));
         // A node that drains volunteers for nothing, so that moment must not wake it.
         Ok(if draining { again } else { again.min(self.next_volunteer) })
     }
@@ -341,7 +357,7 @@ impl Node {
     /// Makes the snapshot that packets are answered from.
     fn project(&mut self, facts: Facts, view: &MeshView, measured: &Measurements) {
         self.serial += 1;
-        let lingering = self.cuts.answered_for(unix()).cloned().chain(cuts_of_the_revoked(view)).collect();
+        let lingering = self.cuts.answered_for(unix()).cloned().chain(membership::cuts_of_the_revoked(view)).collect();
         let tables = self.networks.loaded();
         let pages = facts.nodes.iter().map(|(label, node)| (label, &node.claims));
         let claims = self.claimed.follow(pages, &tables.table);
@@ -431,7 +447,7 @@ impl Node {
 
     /// Takes on cuts that lack a backup and have none nearer, and leaves those that nearer ones serve.
     fn volunteer(&mut self, now: Duration, facts: &Facts) {
-        for step in self.standby.handle(now, &facts.me, &candidates(facts)) {
+        for step in self.standby.handle(now, &facts.me, &facts.candidates()) {
             let done = match &step {
                 Move::Join(cut) => self.cuts.serve(cut.clone()),
                 Move::Leave(cut) => self.cuts.leave(cut, unix()),
@@ -466,6 +482,24 @@ impl Node {
             left = true;
         }
         left
+    }
+
+    /// A node that lost its disk does not know for which cuts it stood in; its own profile of the life before, which the
+    /// others hold until it writes a new one, does. Resolvers were sent here by it.
+    fn recall_cuts(&mut self, view: &MeshView, facts: &Facts) {
+        let key = Key { owner: Owner::Node(self.mesh.id()), table: tables::PROFILE, slot: Slot::page(0) };
+        let Some(before) = view.pages.get(&key).and_then(|page| Profile::decode(page.body())) else { return };
+        for cut in before.serves.into_iter().filter(|cut| facts.nodes.contains_key(cut)) {
+            if let Err(error) = self.cuts.serve(cut) {
+                tracing::warn!("the cuts that this node served before its disk was lost: {error:#}");
+                return;
+            }
+        }
+    }
+
+    async fn introduce(&mut self) -> anyhow::Result<()> {
+        self.introduced = true;
+        self.say_what_i_am(self.running.draining.load(Ordering::Relaxed)).await
     }
 
     async fn say_what_i_am(&mut self, draining: bool) -> anyhow::Result<()> {
@@ -509,15 +543,6 @@ impl Node {
     }
 }
 
-/// The cuts of nodes that were revoked. Resolvers may hold a CNAME into one and ask any node for what stands there, as
-/// those do that never learned of the cut: NXDOMAIN would undo the service for them, so every node answers.
-fn cuts_of_the_revoked(view: &MeshView) -> impl Iterator<Item = Label> {
-    // Nearly always there are none, and certificates need not be read.
-    let any = view.pages.of_operators(Table::REVOCATION).next().is_some();
-    let names = any.then(|| membership::revoked_names(view));
-    names.into_iter().flatten().filter_map(|name| name.parse().ok())
-}
-
 async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: CancellationToken) {
     if let Err(error) = server.serve(running, stop).await {
         tracing::error!(%error, "the admin socket broke: `nigh status` and its like will not work until a restart");
@@ -557,20 +582,6 @@ fn targets(catalogue: &Catalogue) -> Vec<Target> {
                 address: server.address,
                 probe: (*service.policy.probe).clone(),
             })
-        })
-        .collect()
-}
-
-fn candidates(facts: &Facts) -> BTreeMap<Label, Candidate> {
-    let by_id: BTreeMap<_, _> = facts.nodes.iter().map(|(label, node)| (node.id, label)).collect();
-    facts
-        .nodes
-        .iter()
-        .filter(|(_, node)| node.standing.takes_referrals() && !node.profile.dns.is_empty())
-        .map(|(label, node)| {
-            let rtt = node.rtt.iter().filter_map(|(id, rtt)| Some(((*by_id.get(id)?).clone(), *rtt))).collect();
-            let serves = node.profile.serves.iter().cloned().collect();
-            (label.clone(), Candidate { site: node.profile.pop.clone(), serves, rtt })
         })
         .collect()
 }

@@ -32,6 +32,17 @@ impl Arrival {
         Self { over: has_replica, pages: 0, grown: Duration::ZERO }
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_going_on(&self) -> bool {
+        !self.over
+    }
+
+    /// When what the mesh holds of this node itself has come, if anything: it is at the head of the stream, so no zone is
+    /// waited for.
+    pub fn own_pages_by(&self) -> Duration {
+        (self.grown + PAUSE).min(STREAM)
+    }
+
     /// Whether it is still going on, given what is held now; and if so, when to look again.
     pub fn handle(&mut self, now: Duration, knows_zones: bool, pages: usize) -> Option<Duration> {
         if self.over {
@@ -68,6 +79,13 @@ mod tests {
         assert_eq!(arrival.handle(ms(1300), true, 30), Some(ms(1700)), "rows that change are no growth");
         assert_eq!(arrival.handle(ms(1700), true, 30), None);
         assert_eq!(arrival.handle(ms(1800), true, 31), None, "once over, it is over");
+    }
+
+    #[test]
+    fn what_the_mesh_holds_of_the_node_itself_is_waited_for_without_a_zone() {
+        let mut arrival = Arrival::new(false);
+        assert_eq!(arrival.handle(ms(400), false, 2), Some(ms(5000)));
+        assert_eq!(arrival.own_pages_by(), ms(1400));
     }
 
     #[test]
