@@ -33,11 +33,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
+    admin::{self, Access},
     backups::{Move, Standby},
     catalogue::{Catalogue, arrival::Arrival, name::text},
     certificate::{self, Starting},
-    config::Config,
+    config::{Anonymous, Config},
     cuts::Cuts,
     discovery::{Witness, finding::Finding},
     dns_a::importer::Resolvers,
@@ -151,10 +151,13 @@ impl Node {
         let current = Current::new(Snapshot::empty(name.clone()));
         let counters = Arc::new(Counters::new());
         let manager = ServiceManager::from_env();
-        let (udp, tcp) = sockets::open(&config.dns.listen, Inherited::from_env(), &manager)?;
+        let mut inherited = Inherited::from_env();
+        let admin_tcp = sockets::open_admin(&config.admin.listen, &mut inherited, &manager)?;
+        let (udp, tcp) = sockets::open(&config.dns.listen, inherited, &manager)?;
         // Each address once: a thread has a socket of its own on it.
         let listen: BTreeSet<_> = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        let admin_server = admin::Server::bind(&config.admin.socket)?;
+        let admin_server = admin::Server::bind(&config.admin.socket)?
+            .with_tcp(admin_tcp, Access::new(config.admin.anonymous == Anonymous::Read));
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
             signing: signing.clone(),
             mesh: config.mesh.id,

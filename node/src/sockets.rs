@@ -70,6 +70,38 @@ pub fn open(
     Ok(sockets)
 }
 
+/// Opens the addresses of the admin API, or takes them over; they are kept like those of the DNS.
+///
+/// # Errors
+/// An address that cannot be bound, with what to do.
+pub fn open_admin(
+    listen: &[SocketAddr],
+    inherited: &mut Inherited,
+    manager: &ServiceManager,
+) -> anyhow::Result<Vec<TcpListener>> {
+    let mut open = |address: &SocketAddr| {
+        let here = |listener: &mut std::net::TcpListener| listener.local_addr().is_ok_and(|at| at == *address);
+        let listener = match inherited.tcp.extract_if(.., here).next() {
+            Some(listener) => listener,
+            None => {
+                let listener = tcp(*address)?;
+                manager.keep(&name("tcp", listener.local_addr()?), &borrowed(std::slice::from_ref(&listener)));
+                listener
+            }
+        };
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let mut listeners = Vec::new();
+    for address in listen {
+        listeners.push(open(address).map_err(|error| {
+            let what = remedy(error.kind()).replace("dns.listen", "admin.listen");
+            anyhow::Error::new(error).context(format!("cannot listen on {address} for the admin API; {what}"))
+        })?);
+    }
+    Ok(listeners)
+}
+
 /// What to do when an address cannot be bound.
 fn remedy(kind: std::io::ErrorKind) -> &'static str {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};

@@ -1,8 +1,10 @@
-//! The admin API over a real Unix socket: what each side says when all is well, and when it is not.
+//! The admin API over real sockets: what each side says when all is well, and when it is not.
 
 #![allow(clippy::unwrap_used)]
 
 mod fake;
+#[path = "admin/tcp.rs"]
+mod tcp;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

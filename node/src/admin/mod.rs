@@ -1,19 +1,20 @@
-//! The operators' door to a running node: HTTP over a Unix socket, JSON both ways.
+//! The operators' door to a running node: HTTP over a Unix socket and, where the configuration says so, TCP; JSON both ways.
 //!
 //! ```text
-//!   nigh status ─▶ client ═ Unix socket ═ server ─▶ Source (the running node)
-//!                    ▲                       │
+//!   nigh status ─▶ client ═ Unix socket ═ server ─▶ access ─▶ routes ─▶ Source (the running node)
+//!                    ▲    or TCP             │
 //!                    └──────── report ◀──────┘
 //! ```
 //!
-//! Who may open the socket may do everything (mode 0660: the service's user and group), so there are no tokens here.
+//! Who may open the socket may do everything (mode 0660: the service's user and group). Who comes over TCP has a role.
 //! An edit of the catalogue is signed before it gets here; a node that is broken into cannot make one.
 //!
 //! **Invariant:** this module knows neither gossip's engine nor the DNS; [`Source`] is all it sees of the node.
 
+mod access;
 mod client;
+mod connection;
 pub mod dns_a_report;
-mod listener;
 pub mod preview;
 pub mod probes;
 pub mod report;
@@ -21,6 +22,7 @@ mod routes;
 mod server;
 mod source;
 
+pub use access::Access;
 pub use client::{Client, ClientError};
 pub use server::{BindError, Server};
 pub use source::{ExplainQuery, Explained, QueryType, Refusal, RefusalKind, Source, Submitted};

@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use nigh_gossip::Page;
 use serde::{Deserialize, Serialize};
 
+use super::access::{self, Access};
 use super::preview::{Preview, Proposal};
 use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
 use crate::catalogue::record::Record;
@@ -44,7 +45,24 @@ impl Pages {
     }
 }
 
-pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Router {
+pub(super) fn router<S: Source>(source: Arc<S>, access: Arc<Access>, request_timeout: Duration) -> Router {
+    Router::new()
+        .merge(api(Arc::clone(&source)).route_layer(middleware::from_fn_with_state(access, access::allowed)))
+        .merge(pages())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .layer(middleware::from_fn_with_state(request_timeout, in_time))
+        .layer(middleware::from_fn(access::same_site))
+}
+
+/// What everybody may read who reaches the listener: pages that hold nothing of this node, and ask for a token.
+fn pages() -> Router {
+    Router::new()
+}
+
+/// What needs a role.
+fn api<S: Source>(source: Arc<S>) -> Router {
     Router::new()
         .route("/v1/status", get(async |State(node): State<Arc<S>>| Json(node.status())))
         .route("/v1/peers", get(async |State(node): State<Arc<S>>| Json(node.peers())))
@@ -63,10 +81,6 @@ pub(super) fn router<S: Source>(source: Arc<S>, request_timeout: Duration) -> Ro
         .route("/v1/preview", post(preview::<S>))
         .route("/v1/drain", post(drain::<S>))
         .route("/metrics", get(metrics::<S>))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .layer(middleware::from_fn_with_state(request_timeout, in_time))
         .with_state(source)
 }
 
@@ -182,6 +196,10 @@ impl IntoResponse for Refusal {
             RefusalKind::Invalid => StatusCode::BAD_REQUEST,
             RefusalKind::NotFound => StatusCode::NOT_FOUND,
             RefusalKind::Forbidden => StatusCode::FORBIDDEN,
+            RefusalKind::Unknown => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"nigh\"")];
+                return (StatusCode::UNAUTHORIZED, challenge, Json(self)).into_response();
+            }
             RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -1,4 +1,4 @@
-//! The admin API: HTTP on a Unix socket.
+//! The admin API: HTTP on a Unix socket, and over TCP where the configuration says so.
 //!
 //! A socket file outlives its process, so one that nobody answers on is replaced; one that a living process answers
 //! on is an error. A new socket is bound beside its place, given its mode and renamed, so that at no moment it is open
@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::listener::Limited;
+use super::access::Access;
+use super::connection::{self, Listener};
 use super::{Source, routes};
 
 /// The service's user and group may use the socket; operators join the group.
@@ -61,6 +63,8 @@ pub enum BindError {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    tcp: Vec<TcpListener>,
+    access: Access,
     request_timeout: Duration,
 }
 
@@ -86,7 +90,20 @@ impl Server {
             let _ = fs::remove_file(&beside);
         }
         placed.map_err(failed("place the admin socket"))?;
-        Ok(Self { listener, path: path.to_owned(), request_timeout: REQUEST_TIMEOUT })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            tcp: Vec::new(),
+            access: Access::default(),
+            request_timeout: REQUEST_TIMEOUT,
+        })
+    }
+
+    /// Answers on these listeners as well, those whom `access` lets in.
+    #[must_use]
+    pub fn with_tcp(mut self, listeners: Vec<TcpListener>, access: Access) -> Self {
+        (self.tcp, self.access) = (listeners, access);
+        self
     }
 
     /// Gives requests up after another time than usual.
@@ -101,10 +118,17 @@ impl Server {
     /// # Errors
     /// The socket broke.
     pub async fn serve<S: Source>(mut self, source: Arc<S>, stop: CancellationToken) -> io::Result<()> {
-        let listener = Limited::new(self.take_listener()?);
-        axum::serve(listener, routes::router(source, self.request_timeout))
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+        let mut listeners = vec![Listener::Unix(self.take_listener()?)];
+        listeners.extend(self.tcp.drain(..).map(Listener::Tcp));
+        let router = routes::router(source, Arc::new(std::mem::take(&mut self.access)), self.request_timeout);
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            serving.spawn(connection::serve(listener, router.clone(), self.request_timeout, stop.clone()));
+        }
+        while let Some(ended) = serving.join_next().await {
+            ended.map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 
     /// The listener, while the file stays ours to remove.

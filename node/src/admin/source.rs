@@ -179,6 +179,8 @@ pub enum RefusalKind {
     NotFound,
     /// The signer may not do this.
     Forbidden,
+    /// Whoever asks has not said who it is.
+    Unknown,
     /// Not now: try again later.
     Unavailable,
     /// A fault of ours.

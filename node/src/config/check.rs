@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::document::{Item, Section};
-use super::value;
+use super::{Anonymous, value};
 
 /// No two sockets on one address: the second bind would fail, or on a wildcard take the first one's packets.
 pub(super) fn listen(items: &[Item<'_>], read: Option<&[SocketAddr]>) {
@@ -69,21 +69,43 @@ pub(super) fn advertised<T>(
     Some(listen.iter().map(|at| from_listen(*at)).collect())
 }
 
-/// The mesh's QUIC and the DNS both want UDP and TCP of what they are given.
+/// The mesh's QUIC and the DNS both want UDP and TCP of what they are given, and the admin API TCP.
 pub(super) fn one_port_one_purpose(root: &Section<'_>) {
     let read = |section: &'static str| -> Vec<(Item<'_>, SocketAddr)> {
-        let items =
-            root.get(section).and_then(|item| item.child("listen")).map(|item| item.items()).unwrap_or_default();
+        let listen = root.get(section).and_then(|item| item.child("listen"));
+        let items = listen.map(|item| if item.is_list() { item.items() } else { vec![item] }).unwrap_or_default();
         items
             .into_iter()
             .filter_map(|item| Some((item.clone(), value::listen_address(item.as_text()?).ok()?)))
             .collect()
     };
-    let mesh = read("mesh");
-    for (item, dns) in read("dns") {
-        if let Some((taken, _)) = mesh.iter().find(|(_, mesh)| overlap(dns, *mesh)) {
-            item.fault(format!("taken by {}; the mesh and the DNS need ports of their own", taken.path()));
+    let mut taken = read("mesh");
+    for section in ["dns", "admin"] {
+        let wanted = read(section);
+        for (item, address) in &wanted {
+            if let Some((other, _)) = taken.iter().find(|(_, other)| overlap(*address, *other)) {
+                item.fault(format!(
+                    "taken by {}; the mesh, the DNS and the admin API need ports of their own",
+                    other.path()
+                ));
+            }
         }
+        taken.extend(wanted);
+    }
+}
+
+/// Over TCP the admin API is open to whoever reaches it, so that nobody may read along or come unasked.
+pub(super) fn doors(
+    section: &Section<'_>,
+    items: &[Item<'_>],
+    listen: Option<&[SocketAddr]>,
+    anonymous: Option<Anonymous>,
+) {
+    for (item, _) in items.iter().zip(listen.unwrap_or_default()).filter(|(_, at)| !at.ip().is_loopback()) {
+        item.fault("others could read along; only loopback addresses are allowed, such as \"127.0.0.1:8053\"");
+    }
+    if anonymous == Some(Anonymous::Nothing) && !items.is_empty() {
+        section.fault("nobody could use admin.listen; add anonymous = \"read\"");
     }
 }
 

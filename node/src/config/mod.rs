@@ -181,11 +181,25 @@ impl MeasureConfig {
     }
 }
 
-/// The socket for `nigh status` and its like.
+/// The doors for `nigh status` and its like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminConfig {
     /// Path of the Unix socket.
     pub socket: PathBuf,
+    /// HTTP over TCP on each; none: the socket alone.
+    pub listen: Vec<SocketAddr>,
+    /// Who comes over TCP and shows no token.
+    pub anonymous: Anonymous,
+}
+
+/// What those may do who come over TCP and show no token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Read.
+    Read,
 }
 
 /// How logs are written.

@@ -10,9 +10,9 @@ use super::dns_a;
 use super::document::{Document, Item, Section, all, optional};
 use super::value;
 use super::{
-    AdminConfig, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig, DrainConfig,
-    LogConfig, LogFormat, MAX_ADDRESSES, MAX_CAPACITY, MAX_CLAIMS, MAX_PUBLIC, MAX_RATE_LIMIT, MeasureConfig,
-    MeshConfig, NodeConfig, ResolversConfig,
+    AdminConfig, Anonymous, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig,
+    DrainConfig, LogConfig, LogFormat, MAX_ADDRESSES, MAX_CAPACITY, MAX_CLAIMS, MAX_PUBLIC, MAX_RATE_LIMIT,
+    MeasureConfig, MeshConfig, NodeConfig, ResolversConfig,
 };
 use crate::discovery::MAX_RESOLVERS;
 use crate::discovery::system::RESOLV_CONF;
@@ -36,7 +36,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let resolvers = resolvers(&root);
     let networks = networks(&root.section("networks", &["tables"]));
     let measure = measure(&root.section("measure", &["source", "authorities", "commands"]));
-    let admin = admin(&root.section("admin", &["socket"]));
+    let admin = admin(&root.section("admin", &["socket", "listen", "anonymous"]));
     let log = log(&root.section("log", &["format", "level"]));
     let drain = drain(&root.section("drain", &["answer_for"]));
     let dns_a = dns_a::read(&root);
@@ -204,7 +204,19 @@ fn measure(section: &Section<'_>) -> Option<MeasureConfig> {
 
 fn admin(section: &Section<'_>) -> Option<AdminConfig> {
     let socket = optional(section.get("socket"), PathBuf::from(DEFAULT_SOCKET), |item| item.text(value::socket_path));
-    Some(AdminConfig { socket: socket? })
+    let listen = section.get("listen").map(|item| if item.is_list() { addresses(Some(item)) } else { vec![item] });
+    let listen = listen.unwrap_or_default();
+    let listen_read = all(&listen, |item| item.text(value::listen_address));
+    check::listen(&listen, listen_read.as_deref());
+    let anonymous = optional(section.get("anonymous"), Anonymous::Nothing, |item| {
+        item.text(|text| match text {
+            "none" => Ok(Anonymous::Nothing),
+            "read" => Ok(Anonymous::Read),
+            _ => Err("\"none\" or \"read\" is expected".to_owned()),
+        })
+    });
+    check::doors(section, &listen, listen_read.as_deref(), anonymous);
+    Some(AdminConfig { socket: socket?, listen: listen_read?, anonymous: anonymous? })
 }
 
 fn log(section: &Section<'_>) -> Option<LogConfig> {

@@ -26,6 +26,7 @@ fn what_is_not_stated_has_its_default() {
     assert_eq!(config.resolvers, ResolversConfig::default());
     assert_eq!(config.measure, MeasureConfig::default());
     assert_eq!(config.admin.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!((config.admin.listen.len(), config.admin.anonymous), (0, Anonymous::Nothing));
     assert_eq!(config.log, LogConfig { format: LogFormat::Human, level: "info".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(5));
 }
@@ -56,6 +57,8 @@ fn what_is_stated_is_read() {
     let source = |target: &str| config.measure.source_for(target.parse().unwrap()).unwrap().to_string();
     assert_eq!((source("192.0.2.1"), source("2001:db8::1")), ("198.51.100.7".into(), "2001:db8::7".into()));
     assert_eq!(config.admin.socket, Path::new("/run/nigh/fra.sock"));
+    assert_eq!(shown(&[&config.admin.listen[0], &config.admin.listen[1]]), "127.0.0.1:8053 [::1]:8053");
+    assert_eq!(config.admin.anonymous, Anonymous::Read);
     assert_eq!(config.log, LogConfig { format: LogFormat::Json, level: "info,nigh_dns=debug".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(90));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use nigh::admin::report::{
     MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ProbedLine, ServerLine, ServerState, ServiceLine,
     SnapshotStatus, Status, UnclaimedLine, Verdict,
 };
-use nigh::admin::{ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
+use nigh::admin::{Access, ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
 use nigh::catalogue::record::Record;
 use nigh::identity;
 use nigh_gossip::{NodeId, Page, Table};
@@ -40,6 +41,17 @@ impl Fake {
     /// One whose `submit` may never end, and that gives requests up after `request_timeout`.
     pub fn stuck_after(operator: SigningKey, stuck: bool, request_timeout: Duration) -> Self {
         Self { operator, pages: Mutex::default(), draining: false.into(), stuck: stuck.into(), request_timeout }
+    }
+
+    /// Serves over TCP as well, and says where.
+    #[allow(dead_code, reason = "the tests of the command line need no TCP")]
+    pub async fn serve_tcp(self: &Arc<Self>, folder: &Path, access: Access) -> (SocketAddr, CancellationToken) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::bind(&folder.join("nigh.sock")).unwrap().with_tcp(vec![listener], access);
+        tokio::spawn(server.serve(Arc::clone(self), stop.clone()));
+        (address, stop)
     }
 
     /// Serves until the token is cancelled or dropped by the test's end.
