@@ -70,6 +70,7 @@ pub use edns::LARGEST_UDP;
 pub use explain::{ClaimLine, Explanation, ScoreLine, ServerLine, explain};
 pub use handler::{Arrival, Handler};
 pub use label::{LONGEST_LABEL, Label, LabelError};
+pub use metrics::{Exposition, Metric, MetricKind, MetricLabel, Samples};
 pub use notify::NotifySink;
 pub use policy::{AllDown, Choice, Cost, Duty, Milli, Objective, Override, Pace, Pin, Policy, Sticky, Terms};
 pub use problem::Problem;

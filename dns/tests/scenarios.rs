@@ -37,7 +37,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
-use nigh_dns::{Arrival, Counters, Handler, Label, Snapshot, Transport, explain};
+use nigh_dns::{Arrival, Counters, Exposition, Handler, Label, Snapshot, Transport, explain};
 use world_text::WorldText;
 
 #[test]
@@ -394,7 +394,9 @@ fn the_share_of_referrals_that_reached_the_intended_node_is_counted() {
     }
     let counts = handler.counters().read();
     assert_eq!((counts.sampled_as_intended, counts.sampled_as_not_intended), (20, 11));
-    let text = handler.counters().prometheus();
+    let mut text = Exposition::new();
+    handler.counters().expose(&mut text);
+    let text = text.finish();
     assert!(text.contains("nigh_dns_sampled_referrals_total{intended=\"yes\"} 20\n"), "{text}");
 }
 

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod logging;
 pub mod measure;
 pub mod membership;
+pub mod metrics;
 pub mod pressure;
 pub mod preview;
 pub mod projection;

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use data_encoding::{BASE64, HEXLOWER};
 use hickory_proto::rr::Name;
-use nigh_dns::{Counters, Handler, Label, RowState, Snapshot, Standing};
+use nigh_dns::{Counters, Exposition, Handler, Label, RowState, Snapshot, Standing};
 use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, Table, verdict};
 use tokio::{
     sync::{Notify, watch},
@@ -36,6 +36,7 @@ use crate::{
     facts::{Facts, NodeFacts},
     measure::{Measurements, Reporter},
     membership::{self, State},
+    metrics,
     run::unix,
 };
 
@@ -147,7 +148,24 @@ impl Source for Running {
     }
 
     fn metrics(&self) -> String {
-        self.counters.prometheus() + &MeasureStatus::of(&self.measured.borrow()).prometheus()
+        let mut text = Exposition::new();
+        let latest = self.latest.load();
+        let view = self.mesh.view().borrow().clone();
+        let known = metrics::node::Known {
+            pop: &self.pop,
+            id: self.mesh.id(),
+            draining: self.draining.load(Ordering::Relaxed),
+            latest: &latest,
+            findings: &self.findings.borrow().clone(),
+            pools: &side::imports(&latest.facts, &latest.dns_a).pools,
+            delegations: &side::delegations(&latest.facts, &latest.dns_a),
+        };
+        metrics::node::expose(&mut text, &known);
+        self.counters.expose(&mut text);
+        metrics::mesh::expose(&mut text, &view, unix().as_secs());
+        metrics::servers::expose(&mut text, &self.measured.borrow().clone());
+        metrics::process::expose(&mut text);
+        text.finish()
     }
 
     fn peers(&self) -> Vec<Peer> {

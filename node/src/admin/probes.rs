@@ -43,27 +43,6 @@ impl MeasureStatus {
             isolated: measured.isolated,
         }
     }
-
-    /// As Prometheus reads it (its text format, version 0.0.4).
-    pub fn prometheus(&self) -> String {
-        let mut text = String::from(
-            "# HELP nigh_probed_servers Servers of services, by what this node's own probes say.\n\
-             # TYPE nigh_probed_servers gauge\n",
-        );
-        let steady = self.down.saturating_sub(self.flapping);
-        for (state, count) in
-            [("up", self.up), ("down", steady), ("flapping", self.flapping), ("unknown", self.unknown)]
-        {
-            text.push_str(&format!("nigh_probed_servers{{state=\"{state}\"}} {count}\n"));
-        }
-        text.push_str(&format!(
-            "# HELP nigh_isolated Whether all probes fail at once, so that this node is cut off.\n\
-             # TYPE nigh_isolated gauge\n\
-             nigh_isolated {}\n",
-            u8::from(self.isolated)
-        ));
-        text
-    }
 }
 
 /// Words about certificates that end soon, or have ended and are not checked.
@@ -283,21 +262,6 @@ fn millis(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metrics_count_each_server_once() {
-        let status = MeasureStatus { servers: 6, up: 3, down: 2, flapping: 1, unknown: 1, isolated: true };
-        let text = status.prometheus();
-        let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        let wanted = [
-            "nigh_probed_servers{state=\"up\"} 3",
-            "nigh_probed_servers{state=\"down\"} 1",
-            "nigh_probed_servers{state=\"flapping\"} 1",
-            "nigh_probed_servers{state=\"unknown\"} 1",
-            "nigh_isolated 1",
-        ];
-        assert_eq!(values, wanted);
-    }
 
     #[test]
     fn days_are_whole_and_negative_after_the_end() {

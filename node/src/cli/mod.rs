@@ -28,6 +28,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use manual::reference;
+
 use crate::admin::{Client, ExplainQuery, QueryType};
 use crate::config::{Config, DEFAULT_SOCKET};
 use crate::{demo, logging, run};
