@@ -19,6 +19,7 @@ mod read;
 mod revoke;
 mod server;
 mod table;
+mod trace;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -88,6 +89,8 @@ enum Command {
     Delegations(Read),
     /// What a query would be answered, and why
     Explain(Explain),
+    /// Walk from the root to the answer as a resolver does, and show every step: who was asked, what came, how long it took
+    Trace(trace::Args),
     /// Withdraw the node's claims, answer a while longer and stop, as on SIGTERM
     Drain(Socket),
     /// Print what makes a shell complete nigh's commands: nigh completions bash
@@ -214,6 +217,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let query = ExplainQuery { name, from, rtype, at };
             block_on(Threads::One, read::explain(read.socket.client(), read.json, query))??;
         }
+        Command::Trace(trace) => return block_on(Threads::One, trace.run())?,
         Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()))??,
         Command::Completions(completions) => completions.run()?,
         Command::Man(manual) => manual.run()?,
