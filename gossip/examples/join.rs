@@ -58,6 +58,7 @@ fn config(n: usize, at: SocketAddr, bootstrap: &[SocketAddr], dir: &std::path::P
         signing: key(n),
         mesh: key(0).verifying_key().into(),
         certificate: Some(certificate(n)),
+        appointment: None,
         listen: vec![at],
         advertise: vec![at.to_string()],
         bootstrap: bootstrap.iter().map(ToString::to_string).collect(),

@@ -1,4 +1,4 @@
-//! Who is a member: certificates and revocations, written by the operator.
+//! Who is a member: certificates and revocations, written by an [operator](crate::operator).
 //!
 //! A node's certificate is a page of [`Table::ADMISSION`], a revocation one of [`Table::REVOCATION`]; both stand in the
 //! slot of the node's key, and both are replicated like any other page. **A certificate holds while its stamp is above
@@ -105,6 +105,14 @@ pub fn revoke(operator: &SigningKey, node: NodeId, major: u64, minor: u64) -> Pa
 pub fn read_revocation(page: &Page) -> Option<NodeId> {
     let Revocation { node } = codec::decode(page.body()).ok()?;
     (page.key() == key(Table::REVOCATION, node)).then_some(node)
+}
+
+/// Whose membership a page is about, if it can be read.
+pub(crate) fn whose(page: &Page) -> Option<NodeId> {
+    match page.key_ref().table {
+        Table::REVOCATION => read_revocation(page),
+        _ => page.certificate().map(|certificate| certificate.node),
+    }
 }
 
 /// Where a node's certificate, or its revocation, stands.

@@ -5,6 +5,7 @@ use crate::{
     codec,
     liveness::verdict::{MAX_ACCUSED, WatchRow},
     member::Member,
+    operator::Appointment,
     page::{Page, Table},
 };
 
@@ -19,6 +20,8 @@ pub(crate) enum Content {
     Certificate(Certificate),
     /// [`Table::REVOCATION`].
     Revocation,
+    /// [`Table::OPERATOR`].
+    Appointment(Appointment),
     /// Another table, a withdrawn page, or a body that cannot be read (a newer major format).
     Unread,
 }
@@ -33,6 +36,7 @@ impl Content {
             }),
             Table::ADMISSION => Certificate::read(page).map(Self::Certificate),
             Table::REVOCATION => admission::read_revocation(page).map(|_| Self::Revocation),
+            Table::OPERATOR => Appointment::read(page).map(Self::Appointment),
             _ => None,
         }
         .unwrap_or(Self::Unread)
@@ -61,6 +65,15 @@ impl Page {
     pub fn certificate(&self) -> Option<&Certificate> {
         match self.content() {
             Content::Certificate(certificate) => Some(certificate),
+            _ => None,
+        }
+    }
+
+    /// What this page says of an operator's key.
+    #[must_use]
+    pub fn appointment(&self) -> Option<&Appointment> {
+        match self.content() {
+            Content::Appointment(appointment) => Some(appointment),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@
 //!   ───────────────────────────                 ─────────────────────────────────────────────────
 //!   link up / message / link down ── handle_* ─▶ engine ─┬─ replica    what is true: join of all pages
 //!   timer ───────────────────────── handle_* ─▶          ├─ admission  who may be here
+//!                                                        ├─ operator   whose word that is
 //!   bytes to a peer ◀───────────── poll_* ─────          ├─ roster     who links to whom, who watches whom
 //!   dial, close ◀───────────────── poll_* ─────          ├─ spread     news along a tree for each writer
 //!                                                        ├─ repair     anti-entropy between two replicas
@@ -33,6 +34,7 @@ mod link;
 mod liveness;
 pub mod member;
 pub mod message;
+pub mod operator;
 mod page;
 mod pages;
 mod quota;
@@ -50,6 +52,7 @@ mod time;
 pub use admission::Certificate;
 pub use id::{IdError, NodeId};
 pub use liveness::verdict;
+pub use operator::{Appointment, Rights};
 pub use page::{Header, Key, MAX_BODY, Owner, Page, PageError, Slot, Stamp, Table};
 pub use pages::Pages;
 pub use quota::{MAX_BYTES_PER_NODE, MAX_PAGES_PER_NODE};

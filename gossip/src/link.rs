@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_stranger_is_told_who_we_are_and_nothing_else() {
-        let mut link = Link::new(Moment::ZERO, Message::Hello { version: 2, certificate: None });
+        let mut link = Link::new(Moment::ZERO, Message::Hello { version: 2, certificate: None, appointment: None });
         link.beat();
         link.push_news(frame(0, 1, 9), true);
         assert!(matches!(link.poll_transmit(Moment::ZERO), Some(Message::Hello { .. })));

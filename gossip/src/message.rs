@@ -17,7 +17,7 @@ use crate::{
 
 /// The longest message: a listing of 32,768 digests, with room to spare.
 pub const MAX_MESSAGE: usize = 512 * 1024;
-/// The longest first message: a certificate, and room for fields to come.
+/// The longest first message: a certificate, the appointment of its signer, and room for fields to come.
 pub(crate) const MAX_HELLO: usize = 16 * 1024;
 /// Bytes of pages put into one message, so that a heartbeat never waits behind more than this.
 pub(crate) const PAGES_PER_MESSAGE: usize = 32 * 1024;
@@ -42,8 +42,10 @@ pub enum Message {
     Hello {
         /// Version of the protocol.
         version: u16,
-        /// The operator's word for the sender.
+        /// The operators' word for the sender.
         certificate: Option<Page>,
+        /// The root's word for the key that signed the certificate, if it is not the root's own.
+        appointment: Option<Page>,
     },
     /// I am here.
     Beat(Beat),
@@ -93,14 +95,22 @@ pub struct Graft {
 /// The same as it is encoded; new variants go at the end.
 #[derive(Serialize, Deserialize)]
 enum Wire {
-    Hello { version: u16, certificate: Option<ByteBuf> },
+    Hello {
+        version: u16,
+        certificate: Option<ByteBuf>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        appointment: Option<ByteBuf>,
+    },
     Beat(Beat),
     News(Vec<WireFrame>),
     Given(Vec<WireFrame>),
     Prune(#[serde(with = "packed_u64s")] Vec<u64>),
     Have(#[serde(with = "packed_u64s")] Vec<u64>),
     Graft(Graft),
-    Root { salt: u64, root: ByteArray<16> },
+    Root {
+        salt: u64,
+        root: ByteArray<16>,
+    },
     Buckets(u64, #[serde(with = "packed_u64s")] Vec<u64>),
     Digests(Vec<WireListed>),
     Want(Vec<WireListed>),
@@ -158,9 +168,10 @@ impl Message {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(&match self {
-            Self::Hello { version, certificate } => {
-                let certificate = certificate.as_ref().map(|page| ByteBuf::from(page.to_bytes()));
-                Wire::Hello { version: *version, certificate }
+            Self::Hello { version, certificate, appointment } => {
+                let [certificate, appointment] =
+                    [certificate, appointment].map(|page| page.as_ref().map(|page| ByteBuf::from(page.to_bytes())));
+                Wire::Hello { version: *version, certificate, appointment }
             }
             Self::Beat(beat) => Wire::Beat(*beat),
             Self::News(frames) => Wire::News(frames.iter().map(WireFrame::from).collect()),
@@ -182,9 +193,7 @@ impl Message {
     /// [`MessageError`]; hostile bytes never panic.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         Ok(match codec::decode(bytes)? {
-            Wire::Hello { version, certificate } => {
-                Self::Hello { version, certificate: certificate.map(|bytes| Page::from_bytes(&bytes)).transpose()? }
-            }
+            Wire::Hello { version, certificate, appointment } => Self::hello(version, certificate, appointment)?,
             Wire::Beat(beat) => Self::Beat(beat),
             Wire::News(frames) => Self::News(frames.into_iter().map(Frame::try_from).collect::<Result<_, _>>()?),
             Wire::Given(frames) => Self::Given(frames.into_iter().map(Frame::try_from).collect::<Result<_, _>>()?),
@@ -205,11 +214,14 @@ impl Message {
     /// [`MessageError`]; hostile bytes never panic.
     pub(crate) fn decode_hello(bytes: &[u8]) -> Result<Self, MessageError> {
         match codec::decode(bytes)? {
-            Wire::Hello { version, certificate } => {
-                Ok(Self::Hello { version, certificate: certificate.map(|bytes| Page::from_bytes(&bytes)).transpose()? })
-            }
+            Wire::Hello { version, certificate, appointment } => Ok(Self::hello(version, certificate, appointment)?),
             _ => Err(MessageError::NotHello),
         }
+    }
+
+    fn hello(version: u16, certificate: Option<ByteBuf>, appointment: Option<ByteBuf>) -> Result<Self, PageError> {
+        let read = |page: Option<ByteBuf>| page.map(|bytes| Page::from_bytes(&bytes)).transpose();
+        Ok(Self::Hello { version, certificate: read(certificate)?, appointment: read(appointment)? })
     }
 
     /// Length of the encoding, nearly, without encoding: what the simulator counts.
@@ -217,7 +229,9 @@ impl Message {
     pub fn wire_len(&self) -> usize {
         let listed = |lists: &[Listed]| lists.iter().map(|listed| 6 + 8 * listed.digests.len()).sum::<usize>();
         4 + match self {
-            Self::Hello { certificate, .. } => 8 + certificate.as_ref().map_or(0, |page| page.size() + 16),
+            Self::Hello { certificate, appointment, .. } => {
+                8 + [certificate, appointment].into_iter().flatten().map(|page| page.size() + 16).sum::<usize>()
+            }
             Self::Beat(_) => 32,
             Self::News(frames) | Self::Given(frames) => frames.iter().map(Frame::size).sum(),
             Self::Prune(numbers) | Self::Have(numbers) => 3 + 8 * numbers.len(),
@@ -291,12 +305,13 @@ mod tests {
 
     fn every_kind() -> Vec<Message> {
         let (old, new) = (page(1, 1), page(2, 2));
-        let delta = Frame { delta: Delta::between(&old, &new), of: Of::Page(new) };
+        let delta = Frame { delta: Delta::between(&old, &new), of: Of::Page(new.clone()) };
         assert!(delta.delta.is_some());
         let lists = vec![Listed { bucket: 3, digests: vec![1, u64::MAX] }, Listed { bucket: 255, digests: vec![] }];
         vec![
-            Message::Hello { version: VERSION, certificate: None },
-            Message::Hello { version: VERSION, certificate: Some(old.clone()) },
+            Message::Hello { version: VERSION, certificate: None, appointment: None },
+            Message::Hello { version: VERSION, certificate: Some(old.clone()), appointment: None },
+            Message::Hello { version: VERSION, certificate: Some(old.clone()), appointment: Some(new.clone()) },
             Message::Beat(Beat { clock: 1, echo: Some((2, 3)), probe: true }),
             Message::News(vec![Frame::whole(old.clone()), delta]),
             Message::Given(vec![Frame::whole(old)]),
@@ -318,6 +333,40 @@ mod tests {
             let (real, said) = (bytes.len() + 4, message.wire_len());
             assert!(real.abs_diff(said) <= 24 + real / 20, "{message:?}: {real}, {said}");
         }
+    }
+
+    /// Members of the version before, that know of no appointments.
+    #[test]
+    fn a_hello_without_an_appointment_is_what_it_always_was() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        enum Before {
+            Hello { version: u16, certificate: Option<ByteBuf> },
+        }
+        let certificate = Some(page(1, 1));
+        let without = Message::Hello { version: VERSION, certificate: certificate.clone(), appointment: None };
+        let bytes = ByteBuf::from(page(1, 1).to_bytes());
+        let before = Before::Hello { version: VERSION, certificate: Some(bytes) };
+        assert_eq!(without.encode(), codec::encode(&before));
+        assert_eq!(Message::decode_hello(&codec::encode(&before)).unwrap(), without);
+        let with = Message::Hello { version: VERSION, certificate, appointment: Some(page(2, 2)) };
+        assert_eq!(codec::decode::<Before>(&with.encode()).unwrap(), before);
+        let hello: ciborium::Value = ciborium::from_reader(&with.encode()[..]).unwrap();
+        let fields = hello.as_map().unwrap()[0].1.as_map().unwrap();
+        assert_eq!(fields[2], (2.into(), ciborium::Value::Bytes(page(2, 2).to_bytes())));
+    }
+
+    /// The longest certificate with the longest appointment, or a newcomer would not get in.
+    #[test]
+    fn the_longest_hello_fits() {
+        let root = SigningKey::from_bytes(&[1; 32]);
+        let longest = |table, body| {
+            let key = crate::admission::key(table, root.verifying_key().into());
+            Some(Page::sign(&root, key, u64::MAX, u64::MAX, vec![7; body]))
+        };
+        let certificate = longest(Table::ADMISSION, crate::page::MAX_BODY);
+        let appointment = longest(Table::OPERATOR, crate::operator::MAX_BODY);
+        let hello = Message::Hello { version: VERSION, certificate, appointment };
+        assert!(hello.encode().len() <= MAX_HELLO, "{}", hello.encode().len());
     }
 
     /// What README's CDDL says, read with another implementation of RFC 8949.
@@ -370,7 +419,7 @@ mod tests {
 
         /// One flipped bit ends the stream, or what is read carries no page that was not signed.
         #[test]
-        fn a_flipped_bit_forges_nothing(kind in 0usize..12, at in 0usize..2000, bit in 0u8..8) {
+        fn a_flipped_bit_forges_nothing(kind in 0usize..13, at in 0usize..2000, bit in 0u8..8) {
             let message = &every_kind()[kind];
             let mut bytes = message.encode();
             let at = at % bytes.len();

@@ -7,8 +7,8 @@
 //! hash of the body. Any node can hand on any page with proof, no member can write about another, and how the body
 //! travels is the link's business: whole, or as a [delta](crate::frame) against the version before.
 //!
-//! Pages of [`Owner::Operators`] (the catalogue, admissions) may be signed by any operator's key; their stamps carry a
-//! hybrid logical clock (milliseconds, counter).
+//! Pages of [`Owner::Operators`] (the catalogue, admissions) may be signed by the root key and by those that it
+//! [appointed](crate::operator); their stamps carry a hybrid logical clock (milliseconds, counter).
 //!
 //! **Invariant:** a [`Page`] in memory has a valid signature by [`Page::signer`] and the body that it names; there is
 //! no other way to make one.
@@ -42,16 +42,17 @@ pub(crate) const MAX_PAGE: usize = MAX_BODY + MAX_HEADER + 128;
 /// Separates our signatures from every other use of the same key (libp2p's handshakes among them).
 const DOMAIN: &[u8] = b"nigh/page/2\0";
 
-/// Who may write a page: one node, or any operator of the mesh.
+/// Who may write a page: one node, or the operators of the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// This node and nobody else.
     Node(NodeId),
-    /// Every key in the mesh's set of operators.
+    /// The root key, and those that it appointed for the table.
     Operators,
 }
 
-/// Which table a page belongs to. Tables below 16 are read by this crate; the others pass through unread.
+/// Which table a page belongs to. Tables below [`Table::FIRST_UNREAD`] are read by this
+/// crate; the others pass through unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Table(pub u16);
 
@@ -66,20 +67,25 @@ impl Table {
     pub const ADMISSION: Self = Self(4);
     /// Operators': who is one no more.
     pub const REVOCATION: Self = Self(5);
+    /// The root's: who else writes for the operators ([`crate::operator::Appointment`]).
+    pub const OPERATOR: Self = Self(6);
+    /// This table and those above pass through unread.
+    pub const FIRST_UNREAD: Self = Self(16);
 
     /// Liveness and membership: what must not wait for a tree to be mended.
     pub(crate) fn is_urgent(self) -> bool {
-        matches!(self, Self::MEMBER | Self::WATCH | Self::ADMISSION | Self::REVOCATION)
+        matches!(self, Self::MEMBER | Self::WATCH | Self::ADMISSION | Self::REVOCATION | Self::OPERATOR)
     }
 
-    /// The order in which a node that lacks everything gets it: without an admission nothing else is stored, and with
-    /// members and claims it can answer.
+    /// The order in which a node that lacks everything gets it: without the appointment of its signer no admission is
+    /// stored, without an admission nothing else is, and with members and claims it can answer.
     pub(crate) fn rank(self) -> u16 {
         match self {
-            Self::ADMISSION | Self::REVOCATION => 0,
-            Self::MEMBER => 1,
+            Self::OPERATOR => 0,
+            Self::ADMISSION | Self::REVOCATION => 1,
+            Self::MEMBER => 2,
             Self::RTT => u16::MAX, // the least needed
-            Self(other) => other,
+            Self(other) => other.saturating_add(1),
         }
     }
 }
@@ -111,6 +117,13 @@ pub struct Key {
     pub table: Table,
     /// The page of that table.
     pub slot: Slot,
+}
+
+impl Key {
+    /// What decides about others comes before them: appointments, admissions, all else of the operators, pages of nodes.
+    pub(crate) fn precedence(&self) -> (bool, u16) {
+        (self.owner != Owner::Operators, self.table.rank())
+    }
 }
 
 /// Orders the versions of one key. For a node's pages major is the epoch (one per start of the process) and minor the

@@ -5,7 +5,7 @@
 //! First come, first served would leave every replica with other pages of a writer that writes too much, for ever, and
 //! each round of repair with megabytes that nobody may take.
 //!
-//! Of the operators' pages revocations stay first, then certificates, then the rest in order.
+//! Of the operators' pages appointments stay first, then revocations, then certificates, then the rest in order.
 //!
 //! **Invariant:** two replicas that hold the same pages below a key agree about that key; so, key by key, repair makes
 //! them agree about all. A page that does not fit is refused and leaves what was held of its key as it was. Only for
@@ -98,12 +98,14 @@ impl Quota {
     }
 }
 
-/// What goes first goes last: without the revocations a node that was thrown out would be back.
+/// What goes first goes last: without the dismissals a key that was stolen would be back, and without the revocations a
+/// node that was thrown out.
 fn order(key: &Key) -> (u8, &Key) {
     let rank = match key.table {
-        Table::REVOCATION => 0,
-        Table::ADMISSION => 1,
-        _ => 2,
+        Table::OPERATOR => 0,
+        Table::REVOCATION => 1,
+        Table::ADMISSION => 2,
+        _ => 3,
     };
     (rank, key)
 }
@@ -114,7 +116,7 @@ fn last_of_operators(pages: &Pages) -> Option<&Key> {
     let last_of = |bucket: &'_ [Page]| -> Option<usize> {
         let last = bucket.len().checked_sub(1)?;
         let ends = |at: &usize| order(bucket[*at].key_ref());
-        if bucket[last].key_ref().table > Table::REVOCATION {
+        if bucket[last].key_ref().table >= Table::FIRST_UNREAD {
             return Some(last);
         }
         (0..bucket.len()).max_by(|a, b| ends(a).cmp(&ends(b)))

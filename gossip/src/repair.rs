@@ -186,7 +186,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::page::{Slot, Table};
+    use crate::{
+        operator::{Appointment, Rights},
+        page::{Slot, Table},
+    };
 
     fn page(slot: u32, version: u64) -> Page {
         let signing = SigningKey::from_bytes(&[1; 32]);
@@ -257,10 +260,12 @@ mod tests {
             let key = Key { owner: Owner::Node(id), table, slot: Slot::page(0) };
             full.accept(Page::sign(&node, key, 1, 1, vec![])).unwrap();
         }
+        let appointed = Appointment { operator: id, name: "k".into(), appointed: true, rights: Rights::ALL };
+        full.accept(appointed.sign(&operator, 1, 1)).unwrap();
         let lists: Vec<Listed> = (0..=255).map(|bucket| Listed { bucket, digests: vec![] }).collect();
         let given = compare(&full, &lists, &BTreeSet::new(), &[]).give;
         let order: Vec<Table> = given.iter().map(|page| page.key().table).collect();
-        assert_eq!(order, [Table::ADMISSION, Table::MEMBER, Table(16), Table(17), Table::RTT]);
+        assert_eq!(order, [Table::OPERATOR, Table::ADMISSION, Table::MEMBER, Table(16), Table(17), Table::RTT]);
     }
 
     #[test]

@@ -5,12 +5,17 @@
 //! gives the same state. It implements the traits of the `crdts` crate. Its own `Map` is not used: it has no deltas,
 //! and its `LWWReg` diverges on equal markers.
 //!
-//! **Invariant:** pages of a node are held only while a certificate admits it (its own, always). A page that comes
-//! before its writer's certificate is refused, not kept aside, and repair brings it again; a revocation removes what is
-//! held. So two replicas that hold the same admissions and are offered the same pages hold the same pages.
+//! **Invariant:** pages of a node are held only while a certificate admits it (its own, always), and pages of the
+//! operators only while their signer [may sign them](crate::operator). What comes before its writer's certificate, or
+//! its signer's appointment, is refused, not kept aside, and repair brings it again; a revocation or a dismissal removes
+//! what is held. So two replicas that hold the same appointments and admissions and are offered the same pages hold the
+//! same pages.
 //!
-//! Bounds: each writer has a [quota](crate::quota), and there are as many writers as the operator admitted. Below it the
-//! laws hold for any order; above it replicas that hear each other still come to hold the same.
+//! Bounds: each writer has a [quota](crate::quota), and there are as many writers as the operators admitted. The laws hold
+//! for any order while writers keep within it and no signer loses a right. Beyond that replicas that hear each other
+//! still come to hold the same: what one of them had to drop, a page that was under the one which had to go too,
+//! another may have kept, and hands on. (So an edit that a dismissed key made of an older record may leave the older one,
+//! or none; that is why the edit is signed anew before the key is dismissed.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +24,7 @@ use crdts::{CmRDT, CvRDT};
 use crate::{
     admission::{self, Certificate},
     id::NodeId,
+    operator::{self, Moved, Operators, Rights},
     page::{Key, Owner, Page, Stamp, Table},
     pages::Pages,
     quota::{MAX_BYTES_PER_NODE, Quota},
@@ -42,6 +48,14 @@ pub enum Refused {
     /// Signed by a key that may not write there.
     #[error("{signer:?} may not write {key:?}")]
     NotTheOwner {
+        /// Who signed.
+        signer: NodeId,
+        /// What it wrote to.
+        key: Key,
+    },
+    /// A page of the operators, signed by a key that the root did not appoint for it, or has dismissed.
+    #[error("{signer:?} may not write {key:?} for the operators: it is no key that the root appointed for that")]
+    NotAppointed {
         /// Who signed.
         signer: NodeId,
         /// What it wrote to.
@@ -87,7 +101,7 @@ pub enum Admission<'a> {
 #[derive(Clone, Debug)]
 pub struct Replica {
     me: NodeId,
-    operators: BTreeSet<NodeId>,
+    operators: Operators,
     pages: Pages,
     operator_pages: usize,
     /// Sum of the digests in each bucket, kept as pages come and go.
@@ -95,23 +109,27 @@ pub struct Replica {
     /// The first proof against each signer; bounded by the number of writers.
     equivocations: BTreeMap<NodeId, Equivocation>,
     quota: Quota,
-    /// Pages that had to go since this was last asked, for others of the same writer.
-    crowded_out: Vec<Page>,
+    /// Pages that had to go since this was last asked: for others of the same writer, or because their signer lost the
+    /// right to them.
+    gone: Vec<Page>,
+    /// Keys that may sign more since this was last asked.
+    gained: BTreeSet<NodeId>,
 }
 
 impl Replica {
-    /// An empty replica at `me` of the mesh whose catalogue and admissions these keys may write.
+    /// An empty replica at `me` of the mesh whose operators these root keys are, and whom they appoint.
     #[must_use]
-    pub fn new(me: NodeId, operators: impl IntoIterator<Item = NodeId>) -> Self {
+    pub fn new(me: NodeId, roots: impl IntoIterator<Item = NodeId>) -> Self {
         Self {
             me,
-            operators: operators.into_iter().collect(),
+            operators: Operators::new(roots),
             pages: Pages::default(),
             operator_pages: 0,
             sums: vec![0; BUCKETS],
             equivocations: BTreeMap::new(),
             quota: Quota::default(),
-            crowded_out: Vec::new(),
+            gone: Vec::new(),
+            gained: BTreeSet::new(),
         }
     }
 
@@ -129,7 +147,7 @@ impl Replica {
             self.may_write(&page)?;
             let go = self.make_room(&page, None)?;
             self.put(page, None);
-            self.crowd_out(&go);
+            self.drop_all(&go);
             return Ok(Accepted::New);
         };
         // A page of this key is held, so a node that owns it is a member: no need to look again.
@@ -148,7 +166,7 @@ impl Replica {
         }
         let go = self.make_room(&page, Some(&held))?;
         self.put(page, Some(&held));
-        self.crowd_out(&go);
+        self.drop_all(&go);
         Ok(Accepted::New)
     }
 
@@ -156,35 +174,58 @@ impl Replica {
         self.quota.make_room(&self.pages, page, held, self.operator_pages)
     }
 
-    fn crowd_out(&mut self, go: &[Key]) {
-        for key in go {
+    fn drop_all(&mut self, keys: &[Key]) {
+        for key in keys {
             let Some(page) = self.pages.get(key).cloned() else { continue };
             self.remove(&page);
-            self.crowded_out.push(page);
+            self.gone.push(page);
         }
     }
 
     /// Pages that had to go since this was last asked.
-    pub(crate) fn take_crowded_out(&mut self) -> Vec<Page> {
-        std::mem::take(&mut self.crowded_out)
+    pub(crate) fn take_gone(&mut self) -> Vec<Page> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Keys that may sign more of the operators' pages since this was last asked.
+    pub(crate) fn take_gained(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.gained)
     }
 
     fn remove(&mut self, page: &Page) {
         let sum = &mut self.sums[page.bucket()];
         *sum = sum.wrapping_sub(page.digest());
+        self.pages.remove(page.key_ref());
         if page.key_ref().owner == Owner::Operators {
             self.operator_pages -= 1;
+            self.appoint(Some(page), None);
         }
-        self.pages.remove(page.key_ref());
     }
 
     fn put(&mut self, page: Page, held: Option<&Page>) {
         let sum = &mut self.sums[page.bucket()];
         *sum = sum.wrapping_add(page.digest()).wrapping_sub(held.map_or(0, Page::digest));
-        if held.is_none() && page.key().owner == Owner::Operators {
-            self.operator_pages += 1;
+        self.pages.put(page.clone());
+        if page.key_ref().owner == Owner::Operators {
+            self.operator_pages += usize::from(held.is_none());
+            self.appoint(held, Some(&page));
         }
-        self.pages.put(page);
+    }
+
+    /// An appointment came, went, or took the place of another: pages that their signer may sign no more go. Looks at all
+    /// pages of the operators, once for each key that loses a right.
+    fn appoint(&mut self, before: Option<&Page>, after: Option<&Page>) {
+        if before.or(after).is_none_or(|page| page.key_ref().table != Table::OPERATOR) {
+            return;
+        }
+        let Moved { lost, gained } = self.operators.replace(before, after);
+        self.gained.extend(gained);
+        if !lost.is_empty() {
+            let all = self.pages.of(Owner::Operators);
+            let over = all.filter(|page| lost.contains(&page.signer()) && self.may_sign(page).is_err());
+            let over: Vec<Key> = over.map(Page::key).collect();
+            self.drop_all(&over);
+        }
     }
 
     /// For tests: what is kept beside the pages and is not what they give, or who is held and may not be.
@@ -206,8 +247,29 @@ impl Replica {
         if let Some(owner) = owners.iter().find(|owner| self.quota.exceeded(&self.pages, **owner, operators)) {
             return Some(format!("{owner:?} holds more than it may"));
         }
+        if self.operators != self.operators.anew(self.pages.of_operators(Table::OPERATOR)) {
+            return Some("who is appointed is not what the pages say".into());
+        }
         let holds = sums == self.sums && len == self.pages.len() && operators == self.operator_pages;
         (!holds).then(|| format!("sums {:?}, {len} pages, {operators} of operators", sums == self.sums))
+    }
+
+    /// Keys that may write for the operators beside the root, and what.
+    #[must_use]
+    pub fn appointed(&self) -> &BTreeMap<NodeId, Rights> {
+        self.operators.appointed()
+    }
+
+    /// Whether this key may sign the operators' pages of this table.
+    #[must_use]
+    pub fn may_operate(&self, key: NodeId, table: Table) -> bool {
+        self.operators.may_sign(key, table)
+    }
+
+    /// The page that shows why this key may write for the operators; none for the root, which needs no such word.
+    #[must_use]
+    pub fn appointment(&self, key: NodeId) -> Option<&Page> {
+        self.page(&operator::key(key)).filter(|_| !self.operators.is_root(key))
     }
 
     /// Removes all pages of a node that was revoked; says which keys they had.
@@ -295,11 +357,13 @@ impl Replica {
 
     fn may_sign(&self, page: &Page) -> Result<(), Refused> {
         let (key, signer) = (page.key(), page.signer());
-        let may = match key.owner {
-            Owner::Node(id) => id == signer,
-            Owner::Operators => self.operators.contains(&signer),
-        };
-        if may { Ok(()) } else { Err(Refused::NotTheOwner { signer, key }) }
+        match key.owner {
+            Owner::Node(id) if id == signer => Ok(()),
+            Owner::Operators if self.operators.may_sign(signer, key.table) => Ok(()),
+            // No appointment gives the right to this one, so none is waited for.
+            Owner::Operators if key.table != Table::OPERATOR => Err(Refused::NotAppointed { signer, key }),
+            Owner::Operators | Owner::Node(_) => Err(Refused::NotTheOwner { signer, key }),
+        }
     }
 
     fn may_write(&self, page: &Page) -> Result<(), Refused> {
@@ -322,11 +386,15 @@ impl CmRDT for Replica {
 
     fn apply(&mut self, page: Page) {
         // The trait has no way to refuse; `validate_op` is asked first, and what it refuses changes nothing here.
-        let ends = (page.key().table == Table::REVOCATION).then(|| admission::read_revocation(&page)).flatten();
-        let _ = self.accept(page);
-        self.crowded_out.clear();
-        if let Some(node) = ends.filter(|node| *node != self.me && !self.is_admitted(*node)) {
-            self.purge(node);
+        let held = self.page(page.key_ref()).cloned();
+        let _ = self.accept(page.clone());
+        let gone = self.take_gone();
+        self.gained.clear();
+        let nodes: BTreeSet<NodeId> = gone.iter().chain(&held).chain([&page]).filter_map(admission::whose).collect();
+        for node in nodes {
+            if node != self.me && !self.is_admitted(node) {
+                self.purge(node);
+            }
         }
     }
 }
@@ -339,10 +407,9 @@ impl CvRDT for Replica {
     }
 
     fn merge(&mut self, other: Self) {
-        // Admissions first: they decide about the rest.
-        let (operators, nodes): (Vec<&Page>, Vec<&Page>) =
-            other.pages.iter().partition(|page| page.key().owner == Owner::Operators);
-        for page in operators.into_iter().chain(nodes) {
+        let mut all: Vec<&Page> = other.pages.iter().collect();
+        all.sort_by_key(|page| page.key_ref().precedence());
+        for page in all {
             self.apply(page.clone());
         }
     }
@@ -356,221 +423,4 @@ impl PartialEq for Replica {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use ed25519_dalek::SigningKey;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{page::Slot, quota::MAX_PAGES_PER_NODE};
-
-    fn writer(n: u8) -> SigningKey {
-        SigningKey::from_bytes(&[n; 32])
-    }
-
-    fn id(n: u8) -> NodeId {
-        writer(n).verifying_key().into()
-    }
-
-    fn certificate(w: u8, at: u64) -> Page {
-        let serial = u64::from(w);
-        Certificate { node: id(w), name: format!("n{w}"), serial, prefixes: vec![], not_after: 0 }.sign(
-            &writer(10),
-            at,
-            0,
-        )
-    }
-
-    /// A page of writer `w` (0..3) or of the operators (w = 3, signed by either of two).
-    fn page(w: u8, signer: u8, slot: u32, major: u64, minor: u64, body: u8) -> Page {
-        let (owner, by) = if w < 3 { (Owner::Node(id(w)), w) } else { (Owner::Operators, 10 + signer % 2) };
-        let key = Key { owner, table: Table(16), slot: Slot::page(slot) };
-        Page::sign(&writer(by), key, major, minor, vec![body; usize::from(body)])
-    }
-
-    /// A replica that knows its three members.
-    fn empty() -> Replica {
-        let mut replica = Replica::new(id(99), [id(10), id(11)]);
-        (0..3).for_each(|w| assert_eq!(replica.accept(certificate(w, 5)), Ok(Accepted::New)));
-        replica
-    }
-
-    /// Few keys, versions and contents, so that stale, equal and equivocating pages are common. Now and then a member
-    /// is revoked, before or after its certificate's stamp.
-    fn pages() -> impl Strategy<Value = Vec<Page>> {
-        let one = (0u8..4, 0u8..2, 0u32..3, 0u64..2, 0u64..3, 0u8..3, 0u8..12).prop_map(
-            |(w, signer, slot, major, minor, body, revoke)| match revoke {
-                0 => admission::revoke(&writer(10), id(w % 3), 5 + minor, 1),
-                1 => admission::revoke(&writer(10), id(w % 3), minor, 1),
-                _ => page(w, signer, slot, major, minor, body),
-            },
-        );
-        prop::collection::vec(one, 0..12)
-    }
-
-    fn replica(pages: &[Page]) -> Replica {
-        let mut replica = empty();
-        for page in pages {
-            replica.apply(page.clone());
-        }
-        replica
-    }
-
-    fn merged(mut a: Replica, b: Replica) -> Replica {
-        a.merge(b);
-        a
-    }
-
-    /// The sums that are kept, counted anew.
-    fn sums(replica: &Replica) -> Vec<u64> {
-        let mut sums = vec![0u64; BUCKETS];
-        for page in replica.pages().iter() {
-            sums[page.bucket()] = sums[page.bucket()].wrapping_add(page.digest());
-        }
-        sums
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn merge_is_associative(a in pages(), b in pages(), c in pages()) {
-            let [a, b, c] = [replica(&a), replica(&b), replica(&c)];
-            prop_assert_eq!(
-                merged(merged(a.clone(), b.clone()), c.clone()),
-                merged(a, merged(b, c))
-            );
-        }
-
-        #[test]
-        fn merge_is_commutative(a in pages(), b in pages()) {
-            let [a, b] = [replica(&a), replica(&b)];
-            prop_assert_eq!(merged(a.clone(), b.clone()), merged(b, a));
-        }
-
-        #[test]
-        fn merge_is_idempotent(a in pages()) {
-            let a = replica(&a);
-            prop_assert_eq!(merged(a.clone(), a.clone()), a);
-        }
-
-        #[test]
-        fn pages_in_any_order_and_number_give_the_merged_state(a in pages(), b in pages(), again in any::<prop::sample::Index>()) {
-            let state = merged(replica(&a), replica(&b));
-            let mut ops: Vec<Page> = a.into_iter().chain(b).rev().collect();
-            if !ops.is_empty() {
-                ops.push(ops[again.index(ops.len())].clone());
-            }
-            prop_assert_eq!(sums(&state), state.sums());
-            prop_assert_eq!(replica(&ops), state);
-        }
-
-        #[test]
-        fn a_stamp_never_goes_down_while_its_writer_is_a_member(ops in pages()) {
-            let mut replica = empty();
-            for page in ops {
-                let before = replica.stamp(&page.key());
-                replica.apply(page.clone());
-                let member = match page.key().owner { Owner::Node(id) => replica.is_admitted(id), Owner::Operators => true };
-                prop_assert!(!member || replica.stamp(&page.key()) >= before);
-            }
-        }
-    }
-
-    #[test]
-    fn nobody_writes_about_another() {
-        let key = Key { owner: Owner::Node(id(1)), table: Table(16), slot: Slot::page(0) };
-        let forged = Page::sign(&writer(2), key, 1, 1, vec![]);
-        let mut replica = empty();
-        assert_eq!(replica.accept(forged), Err(Refused::NotTheOwner { signer: id(2), key }));
-        let key = Key { owner: Owner::Operators, ..key };
-        let forged = Page::sign(&writer(1), key, 1, 1, vec![]);
-        assert!(matches!(replica.accept(forged), Err(Refused::NotTheOwner { .. })));
-        assert_eq!(replica, empty());
-    }
-
-    #[test]
-    fn strangers_store_nothing_and_the_revoked_nothing_more() {
-        let mut replica = empty();
-        let key = Key { owner: Owner::Node(id(50)), table: Table(16), slot: Slot::page(0) };
-        let page_of_a_stranger = Page::sign(&writer(50), key, 1, 1, vec![1]);
-        assert_eq!(replica.accept(page_of_a_stranger), Err(Refused::NotAdmitted(id(50))));
-        replica.apply(page(1, 0, 0, 1, 1, 1));
-        replica.apply(admission::revoke(&writer(10), id(1), 6, 0));
-        assert_eq!(replica.admission(id(1)), Admission::Revoked);
-        assert_eq!(replica.pages().of(Owner::Node(id(1))).count(), 0);
-        assert_eq!(replica.accept(page(1, 0, 0, 1, 2, 1)), Err(Refused::NotAdmitted(id(1))));
-        assert_eq!(sums(&replica), replica.sums());
-        // An old certificate that somebody kept does not help; a new one does.
-        assert_eq!(replica.accept(certificate(1, 4)), Ok(Accepted::Stale));
-        assert_eq!(replica.accept(certificate(1, 7)), Ok(Accepted::New));
-        assert_eq!(replica.accept(page(1, 0, 0, 1, 2, 1)), Ok(Accepted::New));
-    }
-
-    #[test]
-    fn a_node_holds_its_own_pages_before_anyone_admits_it() {
-        let mut replica = Replica::new(id(1), [id(10)]);
-        assert_eq!(replica.accept(page(1, 0, 0, 1, 1, 1)), Ok(Accepted::New));
-        assert_eq!(replica.admission(id(1)), Admission::Unknown);
-    }
-
-    #[test]
-    fn equivocation_converges_and_leaves_its_proof() {
-        let (one, two) = (page(0, 0, 0, 1, 1, 1), page(0, 0, 0, 1, 1, 2));
-        let (ab, ba) = (replica(&[one.clone(), two.clone()]), replica(&[two, one]));
-        assert_eq!(ab, ba);
-        for replica in [ab, ba] {
-            let proof: Vec<_> = replica.equivocations().collect();
-            assert_eq!(proof.len(), 1);
-            assert!(proof[0].kept.stamp() > proof[0].lost.stamp());
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-
-        /// Writers over their limits, sizes that grow and shrink: two replicas that tell each other all they hold, a few
-        /// times, hold the same.
-        #[test]
-        fn beyond_the_limits_replicas_agree_as_well(
-            a in prop::collection::vec((0u32..12, 0u64..6, 0u8..200), 0..30),
-            b in prop::collection::vec((0u32..12, 0u64..6, 0u8..200), 0..30),
-        ) {
-            let quota = Quota { pages: 6, bytes: 2500, operator_pages: 5 };
-            let filled = |pages: &[(u32, u64, u8)]| {
-                let mut replica = Replica { quota, ..empty() };
-                for (slot, minor, body) in pages {
-                    replica.apply(page(0, 0, *slot, 1, *minor, *body));
-                    replica.apply(page(3, 0, *slot, 1, *minor, 1));
-                }
-                replica
-            };
-            let (mut a, mut b) = (filled(&a), filled(&b));
-            for _ in 0..13 {
-                (a, b) = (merged(a.clone(), b.clone()), merged(b, a));
-            }
-            prop_assert_eq!(&a, &b);
-            prop_assert_eq!(a.inconsistency(), None);
-            prop_assert_eq!(a.certificates().count(), 3, "what else operators write does not end a membership");
-        }
-    }
-
-    #[test]
-    fn a_flooding_member_meets_its_limits_and_harms_nobody_else() {
-        let mut replica = empty();
-        let over = u32::try_from(MAX_PAGES_PER_NODE).unwrap();
-        for slot in 0..over {
-            replica.accept(page(0, 0, slot, 1, 1, 1)).unwrap();
-        }
-        assert!(matches!(replica.accept(page(0, 0, over, 1, 1, 1)), Err(Refused::TooManyPages { .. })));
-        // Newer content of a page it holds, and another writer's pages, still pass.
-        assert_eq!(replica.accept(page(0, 0, 3, 1, 2, 1)), Ok(Accepted::New));
-        let large = |slot| {
-            let key = Key { owner: Owner::Node(id(1)), table: Table(16), slot: Slot::page(slot) };
-            Page::sign(&writer(1), key, 1, 1, vec![1; crate::page::MAX_BODY])
-        };
-        let stored = (0..over).take_while(|slot| replica.accept(large(*slot)).is_ok()).count();
-        assert!((200..256).contains(&stored), "{stored} pages of 8 KB");
-        assert!(matches!(replica.accept(large(over)), Err(Refused::TooManyBytes(_))));
-    }
-}
+mod tests;

@@ -89,7 +89,7 @@ mod tests {
     /// A stranger's pages cost it nothing to repeat, and us a signature each.
     #[tokio::test]
     async fn a_stranger_is_read_no_further_than_its_hello() {
-        let hello = Message::Hello { version: 2, certificate: None };
+        let hello = Message::Hello { version: 2, certificate: None, appointment: None };
         for message in [Message::News(vec![]), Message::Have(vec![1]), hello] {
             let mut wire = Cursor::new(Vec::new());
             write(&mut wire, &message).await.unwrap();

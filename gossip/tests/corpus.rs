@@ -23,7 +23,7 @@ use nigh_gossip::{
 mod targets;
 
 use targets::{
-    certificate, id,
+    appointment, certificate, id,
     input::{with_length, with_number},
     key, operator,
 };
@@ -126,6 +126,7 @@ fn bodies() -> Vec<(u8, Vec<u8>)> {
         (1, codec::encode(&watch)),
         (2, admitted.sign(&operator(), 1, 1).body().to_vec()),
         (3, admission::revoke(&operator(), id(1), 1, 1).body().to_vec()),
+        (5, appointment(200, true, 3).sign(&operator(), 1, 1).body().to_vec()),
         (4, codec::encode(&[(id(2), 1_500u32), (id(3), 250_000)])),
     ]
 }
@@ -141,8 +142,9 @@ fn conversation() -> (Vec<Page>, Vec<Message>) {
             pages.push(Page::sign(&key(2), at, 1, u64::from(n), rows(n)));
             let setup = Setup {
                 signing: key(n),
-                operators: vec![operator().verifying_key().into()],
+                roots: vec![operator().verifying_key().into()],
                 certificate: None,
+                appointment: None,
                 epoch: 10,
                 addresses: vec![format!("192.0.2.{n}:1")],
                 bootstrap: vec![],
@@ -226,7 +228,23 @@ fn doors() -> Vec<Vec<u8>> {
     let alone =
         vec![UP, 1, UP, 2, TIME, 7, TIME, 12, TIME, 12, TIME, 12, TIME, 12, TIME, 8, TIME, 9, TIME, 10, TIME, 11];
     let beats = vec![UP, 1, MESSAGE, 1, 2, 1, 13, 1, 13, 1, MESSAGE, 1, 2, 0, 1, 0, TAKE, 1, 3, TIME, 7, TIME, 4];
-    let hello = Message::Hello { version: 2, certificate: Some(certificate(6, 6, 9).sign(&operator(), 9, 0)) };
+    let certified = |by| Some(certificate(6, 6, 9).sign(&by, 9, 0));
+    let hello = Message::Hello { version: 2, certificate: certified(operator()), appointment: None };
+    let appointment = Some(appointment(200, true, 3).sign(&operator(), 8, 0));
+    let chain = Message::Hello { version: 2, certificate: certified(key(200)), appointment };
+    let chain = [vec![UP, 6, RAW, 6], with_length(&chain.encode()), vec![TAKE, 6, 9]].concat();
+    // 200 is appointed, edits, admits 6, who says something; and is dismissed.
+    let number = |n: u64| with_number(n);
+    let appointed = [
+        vec![UP, 6, UP, 7],
+        [&[SUBMIT, 0, 2, 0][..], &number(50), &number(1), &[5, 0, 1, 3]].concat(),
+        [&[SUBMIT, 0, 2, 1][..], &number(60), &number(1), &[6, 0, 0, 0]].concat(),
+        [&[SUBMIT, 0, 2, 6][..], &number(70), &number(1), &[7, 0, 0], &number(9), &number(u64::MAX)].concat(),
+        news(6, page(6, 1), 0),
+        [&[SUBMIT, 0, 2, 0][..], &number(80), &number(1), &[5, 0, 0, 3]].concat(),
+        vec![TIME, 6, TIME, 8, DOWN, 6],
+    ]
+    .concat();
     let raw = [vec![UP, 6, RAW, 6], with_length(&hello.encode()), vec![TAKE, 6, 9]].concat();
-    vec![meets, trees, repair, admissions, alone, beats, raw]
+    vec![meets, trees, repair, admissions, alone, beats, raw, chain, appointed]
 }

@@ -40,8 +40,9 @@ fn certificate(n: u64) -> Page {
 fn engine(n: u64, epoch: u64) -> Engine {
     let setup = Setup {
         signing: key(n),
-        operators: vec![operator().verifying_key().into()],
+        roots: vec![operator().verifying_key().into()],
         certificate: None,
+        appointment: None,
         epoch,
         addresses: vec![],
         bootstrap: vec![],
@@ -321,8 +322,9 @@ fn a_neighbour_whose_certificate_has_ended_is_not_dialled() {
         };
         let setup = Setup {
             signing: key(0),
-            operators: vec![operator().verifying_key().into()],
+            roots: vec![operator().verifying_key().into()],
             certificate: None,
+            appointment: None,
             epoch: 1,
             addresses: vec![],
             bootstrap: vec![],

@@ -96,8 +96,9 @@ fn engine() -> Engine {
     });
     let setup = Setup {
         signing: key(0),
-        operators: vec![operator.verifying_key().into()],
+        roots: vec![operator.verifying_key().into()],
         certificate: None,
+        appointment: None,
         epoch: 1,
         addresses: vec![],
         bootstrap: vec![],

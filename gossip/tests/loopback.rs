@@ -32,6 +32,7 @@ fn config(n: u8, at: SocketAddr, bootstrap: &[SocketAddr], dir: &Path) -> MeshCo
         signing: SigningKey::from_bytes(&[n; 32]),
         mesh: operator().verifying_key().into(),
         certificate: Some(certificate(n)),
+        appointment: None,
         listen: vec![at],
         advertise: vec![at.to_string()],
         bootstrap: bootstrap.iter().map(ToString::to_string).collect(),

@@ -162,6 +162,7 @@ impl Node {
             signing: signing.clone(),
             mesh: config.mesh.id,
             certificate,
+            appointment: None,
             listen: config.mesh.listen.clone(),
             advertise: config.mesh.advertise.iter().map(ToString::to_string).collect(),
             bootstrap: config.mesh.bootstrap.iter().map(ToString::to_string).collect(),

@@ -31,6 +31,7 @@ fn config(seat: &Seat) -> MeshConfig {
         signing: seat.key(seat.index),
         mesh: operator.verifying_key().into(),
         certificate: Some(certificate.sign(&operator, 1, 0)),
+        appointment: None,
         listen: vec![seat.here()],
         advertise: vec![seat.here().to_string()],
         bootstrap,

@@ -4,14 +4,15 @@
 //!   bytes ─▶ Input ─▶ link up / down · time · messages of every kind · publish · submit · take what is to be sent
 //!                              │
 //!                              ▼                     after each step
-//!                        Engine of node 0 ─────────▶ no page of one who is not admitted, no stamp fell,
+//!                        Engine of node 0 ─────────▶ no page of one who may not write it, no stamp fell,
 //!                              ▲                     every bound holds, sums and seats are what the pages give,
 //!                              │                     the clock is not asked for at once again, and
 //!                        Engine of node 1            all that is sent can be read
 //! ```
 //!
 //! Node 0 is under test. Node 1 is another honest engine, whose link carries what both send. 0 to 5 are members from
-//! the start, 6 may be admitted on the way, 7 is a stranger, 8 was a member and is revoked.
+//! the start, 6 may be admitted on the way, 7 is a stranger, 8 was a member and is revoked. The root may appoint keys 200
+//! and 201, and dismiss them.
 //!
 //! Bounds of the run, so that a step stays quick: [`STEPS`], [`FRAMES`] in a message, [`NUMBERS`] in a list.
 
@@ -28,10 +29,11 @@ use nigh_gossip::{
     fuzzing,
     member::Member,
     message::{Beat, Graft, MAX_MESSAGE, Message},
+    operator as operators,
     verdict::WatchRow,
 };
 
-use super::{certificate, id, input::Input, key, operator};
+use super::{appointment, certificate, id, input::Input, key, operator};
 
 /// Events in one run.
 const STEPS: usize = 96;
@@ -43,6 +45,8 @@ const NUMBERS: usize = 8;
 const HUGE: usize = 5_000;
 /// The number of the operator's key.
 const OPERATOR: u8 = 255;
+/// Keys that the root may appoint.
+const APPOINTED: [u8; 2] = [200, 201];
 /// Nodes that have a key.
 const NODES: usize = 9;
 /// Nobody lives longer: above it, a timer that is due at the end of time would be due at once, for ever.
@@ -86,7 +90,8 @@ struct Mesh {
     digests: Vec<u64>,
     /// The last pages, to be sent again and to patch against.
     pages: Vec<Page>,
-    stamps: BTreeMap<Key, Stamp>,
+    /// What was held, and who signed it.
+    stamps: BTreeMap<Key, (Stamp, NodeId)>,
 }
 
 impl Mesh {
@@ -221,8 +226,12 @@ impl Mesh {
             }
             8 => Message::Digests(self.lists(input)),
             9 => Message::Want(self.lists(input)),
-            10 => Message::Hello { version: 2, certificate: None },
-            _ => Message::Hello { version: u16::from(input.byte()), certificate: Some(self.page(input)) },
+            10 => Message::Hello { version: 2, certificate: None, appointment: None },
+            _ => {
+                let (version, certificate) = (u16::from(input.byte()), Some(self.page(input)));
+                let appointment = (input.byte() % 2 == 1).then(|| self.page(input));
+                Message::Hello { version, certificate, appointment }
+            }
         }
     }
 
@@ -298,7 +307,7 @@ impl Mesh {
     fn page_of_an_operator(&mut self, input: &mut Input<'_>) -> Page {
         let whom = input.below(NODES) as u8;
         let (major, minor) = (input.number(), input.number());
-        match input.byte() % 5 {
+        match input.byte() % 8 {
             0 => certificate(whom, input.number(), input.number()).sign(&operator(), major, minor),
             1 => admission::revoke(&operator(), id(whom), major, minor),
             2 => {
@@ -309,6 +318,23 @@ impl Mesh {
             3 => {
                 let table = if input.byte().is_multiple_of(2) { Table::ADMISSION } else { Table::REVOCATION };
                 signed(OPERATOR, admission::key(table, id(whom)), major, minor, body(input))
+            }
+            5 => {
+                let whom = APPOINTED[input.below(2)];
+                appointment(whom, input.byte() % 2 == 1, input.byte()).sign(&operator(), major, minor)
+            }
+            6 => {
+                let by = APPOINTED[input.below(2)];
+                let key = Key { owner: Owner::Operators, table: Table(32), slot: slot(input) };
+                signed(by, key, major, minor, body(input))
+            }
+            7 => {
+                let by = key(APPOINTED[input.below(2)]);
+                match input.byte() % 3 {
+                    0 => certificate(whom, input.number(), input.number()).sign(&by, major, minor),
+                    1 => admission::revoke(&by, id(whom), major, minor),
+                    _ => appointment(APPOINTED[0], true, 3).sign(&by, major, minor),
+                }
             }
             // By one who is no operator.
             _ => admission::revoke(&key(whom), id(0), major, minor),
@@ -363,18 +389,24 @@ impl Mesh {
         }
         let ready: Vec<NodeId> = self.engine.ready().collect();
         assert!(ready.len() <= NODES, "{ready:?}");
-        let held: BTreeMap<Key, Stamp> =
-            self.engine.replica().pages().iter().map(|page| (page.key(), page.stamp())).collect();
-        for (key, before) in &self.stamps {
+        let replica = self.engine.replica();
+        let held: BTreeMap<Key, (Stamp, NodeId)> =
+            replica.pages().iter().map(|page| (page.key(), (page.stamp(), page.signer()))).collect();
+        let moved = |at: &Key| held.get(at) != self.stamps.get(at);
+        for (key, (before, signer)) in &self.stamps {
+            // Or lost it and was given it anew by one message.
+            let lost = moved(&operators::key(*signer)) || !replica.may_operate(*signer, key.table);
             match (held.get(key), key.owner) {
-                (Some(now), _) => assert!(now >= before, "{key:?} fell from {before:?} to {now:?}"),
+                (Some((now, _)), owner) => {
+                    let may = now >= before || owner == Owner::Operators && lost;
+                    assert!(may, "{key:?} fell from {before:?} to {now:?}");
+                }
                 (None, Owner::Node(node)) => {
                     // Or revoked and admitted anew by one message.
                     let stands = [Table::ADMISSION, Table::REVOCATION].map(|table| admission::key(table, node));
-                    let moved = stands.iter().any(|at| held.get(at) != self.stamps.get(at));
-                    assert!(moved || !self.engine.replica().is_admitted(node), "{key:?} of a member is gone");
+                    assert!(stands.iter().any(moved) || !replica.is_admitted(node), "{key:?} of a member is gone");
                 }
-                (None, Owner::Operators) => panic!("{key:?} of the operators is gone"),
+                (None, Owner::Operators) => assert!(lost, "{key:?} of the operators is gone"),
             }
         }
         self.stamps = held;
@@ -385,8 +417,9 @@ impl Mesh {
 fn engine(n: u8) -> Engine {
     let setup = Setup {
         signing: key(n),
-        operators: vec![id(OPERATOR)],
+        roots: vec![id(OPERATOR)],
         certificate: None,
+        appointment: None,
         epoch: 10,
         addresses: vec![format!("192.0.2.{n}:1")],
         bootstrap: vec!["192.0.2.9:1".into()],

@@ -16,9 +16,10 @@ use std::sync::OnceLock;
 
 use ed25519_dalek::SigningKey;
 use nigh_gossip::{
-    Certificate, Key, MAX_BODY, NodeId, Owner, Page, Slot, Table, admission, codec, fuzzing,
+    Appointment, Certificate, Key, MAX_BODY, NodeId, Owner, Page, Rights, Slot, Table, admission, codec, fuzzing,
     member::{Member, round_trips},
     message::{MAX_MESSAGE, Message},
+    operator,
     verdict::WatchRow,
 };
 
@@ -104,7 +105,7 @@ pub fn body(data: &[u8]) {
     let Some(body) = body.get(..body.len().min(MAX_BODY)) else { return };
     let sign = |signing: &SigningKey, key: Key| Page::sign(signing, key, 1, 1, body.to_vec());
     let own = |table| Key { owner: Owner::Node(id(1)), table, slot: Slot::page(0) };
-    match kind % 5 {
+    match kind % 6 {
         0 => {
             let Some((node, member)) = Member::read(&sign(&key(1), own(Table::MEMBER))) else { return };
             assert_eq!(node, id(1));
@@ -126,6 +127,12 @@ pub fn body(data: &[u8]) {
             let page = sign(&operator(), admission::key(Table::REVOCATION, id(1)));
             let Some(node) = admission::read_revocation(&page) else { return };
             assert_eq!(node.as_bytes()[..16], id(1).as_bytes()[..16]);
+        }
+        5 => {
+            let page = sign(&operator(), operator::key(id(1)));
+            let Some(appointment) = page.appointment() else { return };
+            assert_eq!(appointment.operator.as_bytes()[..16], id(1).as_bytes()[..16]);
+            assert_eq!(appointment.sign(&operator(), 1, 2).appointment(), Some(appointment));
         }
         _ => {
             let Some(rows) = round_trips(body) else { return };
@@ -155,6 +162,13 @@ pub fn row(data: &[u8]) {
     assert_eq!(fuzzing::row_of(&page).0, key);
     let (key, bytes) = fuzzing::row_of(&page);
     assert_eq!(fuzzing::row(&key, &bytes), Some(page));
+}
+
+/// What the root says of key number `n`; of the rights bit 0 is the catalogue, bit 1 admissions.
+#[must_use]
+pub fn appointment(n: u8, appointed: bool, rights: u8) -> Appointment {
+    let rights = Rights { catalogue: rights & 1 != 0, admissions: rights & 2 != 0 };
+    Appointment { operator: id(n), name: format!("k{n}"), appointed, rights }
 }
 
 /// A certificate of key number `n`.

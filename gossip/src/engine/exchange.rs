@@ -40,7 +40,7 @@ pub(super) struct Repair {
     soon: bool,
     given: Moment,
     rounds: u64,
-    /// Writers of whom pages were refused because nobody here had heard of their admission.
+    /// Writers of whom pages were refused because nobody here had heard of their admission, or appointment.
     unknown: BTreeSet<NodeId>,
 }
 
@@ -51,7 +51,7 @@ impl Repair {
         }
     }
 
-    /// A writer was admitted. What was refused of it is lacking; of one that nothing came of, all is on its way. Else a
+    /// A writer was admitted, or appointed. What was refused of it is lacking; of one that nothing came of, all is on its way. Else a
     /// bulk of admissions would set all nodes asking all others, again and again.
     pub(super) fn admitted(&mut self, writer: NodeId) {
         self.soon |= self.unknown.len() >= MAX_UNKNOWN || self.unknown.contains(&writer);
@@ -66,8 +66,8 @@ impl Repair {
 impl Engine {
     /// A message arrived. Its pages' signatures were verified when it was decoded.
     pub fn handle_message(&mut self, now: Moment, from: NodeId, message: Message) {
-        if let Message::Hello { certificate, .. } = message {
-            self.handle_hello(now, from, certificate);
+        if let Message::Hello { certificate, appointment, .. } = message {
+            self.handle_hello(now, from, certificate, appointment);
             self.settle(now);
             return;
         }
@@ -161,7 +161,7 @@ impl Engine {
             Err(refused) => {
                 self.counts.pages_refused += 1;
                 tracing::debug!(from = %from.short(), %refused, "page refused");
-                if let Refused::NotAdmitted(writer) = refused {
+                if let Refused::NotAdmitted(writer) | Refused::NotAppointed { signer: writer, .. } = refused {
                     self.repair.refused(writer);
                 }
                 self.missing.remove(digest);
@@ -307,9 +307,12 @@ impl Engine {
             self.missing.remove(page.digest());
             self.spread.note(now, page.clone(), replaced);
             self.learn(now, &page, held.as_ref());
-            for gone in self.replica.take_crowded_out() {
+            for gone in self.replica.take_gone() {
                 self.changed.insert(gone.key());
                 self.unlearn(now, &gone);
+            }
+            for operator in self.replica.take_gained() {
+                self.repair.admitted(operator);
             }
         }
         Ok(accepted)

@@ -1,6 +1,7 @@
 //! At the door: who is let in.
 //!
-//! A link begins with each side's [`Message::Hello`]: what it speaks, and its certificate if it has one. Nothing else is
+//! A link begins with each side's [`Message::Hello`]: what it speaks, and its certificate if it has one, with the
+//! appointment of the key that signed it: so two that never met know each other by the root key alone. Nothing else is
 //! sent to, or taken from, a peer before it is known as a member; a newcomer whose certificate came only in its hello is
 //! one from then on, everywhere. Whoever shows nothing is closed after [`PATIENCE`]: it may have been admitted a moment
 //! ago, and the news of it be on its way here.
@@ -14,6 +15,7 @@ use crate::{
     id::NodeId,
     link::Link,
     message::{Message, VERSION},
+    operator,
     page::{Page, Table},
     replica::{Accepted, Admission},
     time::Moment,
@@ -37,7 +39,9 @@ impl Engine {
             return;
         }
         let certificate = self.replica.page(&admission::key(Table::ADMISSION, self.id)).cloned();
-        let link = Link::new(now, Message::Hello { version: VERSION, certificate });
+        let signer = certificate.as_ref().map(Page::signer);
+        let appointment = signer.and_then(|signer| self.replica.appointment(signer)).cloned();
+        let link = Link::new(now, Message::Hello { version: VERSION, certificate, appointment });
         if let Some(old) = self.links.insert(peer, link) {
             self.counts.dropped += old.dropped;
         }
@@ -61,13 +65,21 @@ impl Engine {
         self.dial_missing(now);
     }
 
-    pub(super) fn handle_hello(&mut self, now: Moment, from: NodeId, certificate: Option<Page>) {
-        // Only a certificate of the peer's own: anything else has its place in repair.
-        let own = admission::key(Table::ADMISSION, from);
-        if let Some(page) = certificate.filter(|page| page.key() == own)
-            && self.accept(now, page.clone()) == Ok(Accepted::New)
-        {
-            self.spread(now, &Frame::whole(page), Some(from));
+    pub(super) fn handle_hello(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        certificate: Option<Page>,
+        appointment: Option<Page>,
+    ) {
+        // Only a certificate of the peer's own, and what it needs: anything else has its place in repair.
+        let certificate = certificate.filter(|page| page.key() == admission::key(Table::ADMISSION, from));
+        let signer = certificate.as_ref().map(|page| operator::key(page.signer()));
+        let appointment = appointment.filter(|page| Some(page.key()) == signer);
+        for page in appointment.into_iter().chain(certificate) {
+            if self.accept(now, page.clone()) == Ok(Accepted::New) {
+                self.spread(now, &Frame::whole(page), Some(from));
+            }
         }
         if self.links.get(&from).is_some_and(|link| !link.greeted) && self.may_link(from) {
             self.let_in(now, from);

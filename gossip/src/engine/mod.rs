@@ -101,10 +101,12 @@ pub enum Action {
 pub struct Setup {
     /// The node's key, the one libp2p uses too.
     pub signing: SigningKey,
-    /// Keys that may write the catalogue and the admissions.
-    pub operators: Vec<NodeId>,
+    /// Keys that may write the catalogue and the admissions, and appoint others to.
+    pub roots: Vec<NodeId>,
     /// This node's certificate, if it was given one; else it waits until the mesh has it.
     pub certificate: Option<Page>,
+    /// The appointment of the key that signed it, if that is no root.
+    pub appointment: Option<Page>,
     /// Above every epoch used before.
     pub epoch: u64,
     /// `host:port` under which others reach this node.
@@ -214,7 +216,7 @@ impl Engine {
         let mut engine = Self {
             id,
             own: own::Own::new(now, setup.epoch, rng.random(), setup.addresses),
-            replica: setup.shared.settled.map_or_else(|| Replica::new(id, setup.operators), |replica| replica.at(id)),
+            replica: setup.shared.settled.map_or_else(|| Replica::new(id, setup.roots), |replica| replica.at(id)),
             signing: setup.signing,
             changed: BTreeSet::new(),
             rosters: setup.shared.rosters,
@@ -249,11 +251,10 @@ impl Engine {
             rng,
         };
         engine.ticks = engine.rng.random_range(0..SECOND_TICKS);
-        let given = setup.certificate.as_ref().map(Page::key);
-        // Admissions decide what else is taken, so they come first.
-        let (operators, nodes): (Vec<Page>, Vec<Page>) =
-            setup.pages.into_iter().chain(setup.certificate).partition(|page| page.key().owner == Owner::Operators);
-        for page in operators.into_iter().chain(nodes) {
+        let given: Vec<Page> = setup.certificate.into_iter().chain(setup.appointment).collect();
+        let mut pages: Vec<Page> = setup.pages.into_iter().chain(given.iter().cloned()).collect();
+        pages.sort_by_key(|page| page.key_ref().precedence());
+        for page in pages {
             let (key, stamp) = (page.key(), page.stamp());
             let _ = engine.accept(now, page);
             // On disk as it is, unless it may not be held, or I went above it.
@@ -263,7 +264,7 @@ impl Engine {
                 engine.changed.insert(key);
             }
         }
-        engine.changed.extend(given); // That one is on no disk of ours yet.
+        engine.changed.extend(given.iter().map(Page::key)); // Those are on no disk of ours yet.
         if settled {
             engine.resume(now);
         } else {

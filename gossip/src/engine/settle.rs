@@ -93,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// A page had to go for others of its writer.
+    /// A page had to go: for others of its writer, or because its signer may sign it no more.
     pub(super) fn unlearn(&mut self, now: Moment, gone: &Page) {
         let Key { owner, table, slot } = gone.key();
         match (owner, table) {
@@ -111,12 +111,8 @@ impl Engine {
     /// Whose admission an operator's page is about: the node that it names, and the one named by what stood there before
     /// it or is admitted there. Those are the same, but for a page that cannot be read.
     fn nodes_of(&self, page: &Page, before: Option<&Page>) -> BTreeSet<NodeId> {
-        let named = |page: &Page| match page.key().table {
-            Table::REVOCATION => crate::admission::read_revocation(page),
-            _ => page.certificate().map(|certificate| certificate.node),
-        };
         let admission = self.replica.page(&Key { table: Table::ADMISSION, ..page.key() });
-        [Some(page), before, admission].into_iter().flatten().filter_map(named).collect()
+        [Some(page), before, admission].into_iter().flatten().filter_map(crate::admission::whose).collect()
     }
 
     fn note_standing(&mut self, id: NodeId, member: Option<&Member>) {

@@ -11,7 +11,7 @@
 //! learnt anew; after a start, when its links are new, the versions 2, 4, 8 and so on are too. The version number is
 //! signed: no relay can start a flood.
 //!
-//! Urgent tables (members, watch rows, admissions) always flood, within [`URGENT_RATE`]; above it they take the trees.
+//! Urgent tables (members, watch rows, admissions, appointments) always flood, within [`URGENT_RATE`]; above it they take the trees.
 //! A writer that writes more than [`RELAY_RATE`] is not passed on any further: repair brings its newest state.
 //!
 //! The operators' pages share one tree, whoever brings them: they are few, and no writer of them has a place in the mesh.

@@ -3,7 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{admission::Certificate, codec, frame::Frame, message::Graft, verdict::WatchRow};
+use crate::{
+    admission::Certificate,
+    codec,
+    frame::Frame,
+    message::Graft,
+    operator::{Appointment, Rights},
+    verdict::WatchRow,
+};
 
 const ROWS: Table = Table(16);
 
@@ -31,8 +38,9 @@ fn certificate(n: u64) -> Page {
 fn engine(n: u64, of: u64, peers: &[u64]) -> Engine {
     let setup = Setup {
         signing: key(n),
-        operators: vec![operator().verifying_key().into()],
+        roots: vec![operator().verifying_key().into()],
         certificate: None,
+        appointment: None,
         epoch: 1,
         addresses: vec![],
         bootstrap: vec![],
@@ -364,4 +372,82 @@ fn the_first_word_on_a_link_is_hello() {
     let mut engine = engine(0, 100, &[]);
     engine.handle_link_up(Moment::ZERO, id(1));
     assert!(matches!(sent(&mut engine, Moment::ZERO, 1)[..], [Message::Hello { .. }, Message::Beat(_), ..]));
+}
+
+fn appointment(n: u64, appointed: bool, at: u64) -> Page {
+    let appointment = Appointment { operator: id(n), name: format!("k{n}"), appointed, rights: Rights::ALL };
+    appointment.sign(&operator(), at, 0)
+}
+
+fn edit(by: u64, slot: u32) -> Page {
+    let at = Key { owner: Owner::Operators, table: Table(32), slot: Slot::page(slot) };
+    Page::sign(&key(by), at, 1, 0, vec![1])
+}
+
+/// What came before the appointment of its signer was refused, and is asked for again as soon as that is known; an
+/// appointment of which nothing came early sets nobody asking.
+#[test]
+fn with_an_appointment_what_was_refused_for_want_of_it_is_asked_for() {
+    let asks = |early: &[Page], appointed: u64| {
+        let mut engine = engine(0, 100, &[1]);
+        // Between two rounds of the usual repair.
+        let mut now = Moment::ZERO;
+        while !pass(&mut engine, now, Duration::from_millis(50), &[1]).iter().any(|(_, message)| root(message)) {
+            now = now + Duration::from_millis(50);
+        }
+        now = now + Duration::from_millis(50);
+        early.iter().for_each(|page| engine.handle_message(now, id(1), news(page.clone())));
+        assert_eq!(engine.counts().pages_refused, early.len() as u64);
+        engine.handle_message(now, id(1), news(appointment(appointed, true, 1)));
+        assert_eq!(engine.inconsistency(), None);
+        pass(&mut engine, now, Duration::from_millis(300), &[1]).iter().filter(|(_, message)| root(message)).count()
+    };
+    assert_eq!(asks(&[edit(77, 0)], 77), 1);
+    assert_eq!(asks(&[edit(77, 0)], 78), 0);
+    assert_eq!(asks(&[], 77), 0);
+}
+
+fn root(message: &Message) -> bool {
+    matches!(message, Message::Root { .. })
+}
+
+/// A chain from the root: appointment, certificate, node. Whatever else a stranger brings is not looked at.
+#[test]
+fn a_hello_brings_the_appointment_of_who_admitted_the_peer_and_no_other() {
+    let admitted = |n: u64, by: u64| {
+        let certificate =
+            Certificate { node: id(n), name: format!("n{n}"), serial: n, prefixes: vec![], not_after: u64::MAX };
+        certificate.sign(&key(by), 1, 0)
+    };
+    let hello = |certificate: Page, appointment: Option<Page>| Message::Hello {
+        version: crate::message::VERSION,
+        certificate: Some(certificate),
+        appointment,
+    };
+    let heard = |hello: Message| {
+        let mut engine = engine(0, 1, &[7]);
+        engine.handle_message(Moment::ZERO, id(7), hello);
+        assert_eq!(engine.inconsistency(), None);
+        (engine.hears(id(7)), engine.replica().pages().of_operators(Table::OPERATOR).count())
+    };
+    assert_eq!(heard(hello(admitted(7, 77), Some(appointment(77, true, 1)))), (true, 1));
+    assert_eq!(heard(hello(admitted(7, 77), None)), (false, 0));
+    assert_eq!(heard(hello(admitted(7, 77), Some(appointment(78, true, 1)))), (false, 0));
+    assert_eq!(heard(hello(admitted(8, 77), Some(appointment(77, true, 1)))), (false, 0), "another's certificate");
+    let forged = Appointment { operator: id(77), name: "k".into(), appointed: true, rights: Rights::ALL };
+    assert_eq!(heard(hello(admitted(7, 77), Some(forged.sign(&key(77), 1, 0)))), (false, 0));
+    let less = Appointment { rights: Rights { catalogue: true, admissions: false }, ..forged };
+    assert_eq!(heard(hello(admitted(7, 77), Some(less.sign(&operator(), 1, 0)))), (false, 1));
+
+    // And so it introduces itself.
+    let mut newcomer = engine(7, 0, &[]);
+    for page in [appointment(77, true, 1), admitted(7, 77)] {
+        newcomer.submit(Moment::ZERO, page).unwrap();
+    }
+    newcomer.handle_link_up(Moment::ZERO, id(1));
+    let first = sent(&mut newcomer, Moment::ZERO, 1).remove(0);
+    assert_eq!(first, hello(admitted(7, 77), Some(appointment(77, true, 1))));
+    let mut by_the_root = engine(1, 2, &[]);
+    by_the_root.handle_link_up(Moment::ZERO, id(0));
+    assert_eq!(sent(&mut by_the_root, Moment::ZERO, 0).remove(0), hello(certificate(1), None));
 }

@@ -44,10 +44,12 @@ const COMMANDS: usize = 64;
 pub struct MeshConfig {
     /// The node's key; libp2p's identity is the same one.
     pub signing: SigningKey,
-    /// The mesh: the operator's public key. Its holder admits nodes and writes the catalogue.
+    /// The mesh: its root's public key. Its holder admits nodes, writes the catalogue, and appoints others to.
     pub mesh: NodeId,
     /// This node's certificate, if it was handed one. Without it the node waits until the mesh has one for it.
     pub certificate: Option<Page>,
+    /// The appointment of the key that signed it, if that is not the root's.
+    pub appointment: Option<Page>,
     /// Where to listen, QUIC on UDP and TCP on the same port.
     pub listen: Vec<SocketAddr>,
     /// `host:port` under which others reach this node.

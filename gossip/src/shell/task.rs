@@ -141,8 +141,9 @@ impl Task {
             Moment::ZERO,
             Setup {
                 signing: config.signing,
-                operators: vec![config.mesh],
+                roots: vec![config.mesh],
                 certificate: config.certificate,
+                appointment: config.appointment,
                 epoch,
                 addresses: config.advertise,
                 bootstrap: config.bootstrap,

@@ -7,6 +7,7 @@ use crate::{
     engine::{Counts, Engine},
     id::NodeId,
     member::Member,
+    operator::Rights,
     pages::Pages,
     replica::Equivocation,
     verdict::Verdict,
@@ -36,6 +37,8 @@ pub struct MeshView {
     pub pages: Pages,
     /// The certificates that hold, by node.
     pub certificates: BTreeMap<NodeId, Certificate>,
+    /// Keys that may write for the operators beside the root, and what.
+    pub operators: BTreeMap<NodeId, Rights>,
     /// All members that ever spoke, this one included, also before it is admitted.
     pub members: BTreeMap<NodeId, MemberView>,
     /// This node is in a minority, or the survivor of a disaster.
@@ -63,6 +66,7 @@ impl MeshView {
             version: 0,
             pages: Pages::default(),
             certificates: BTreeMap::new(),
+            operators: BTreeMap::new(),
             members: BTreeMap::new(),
             cut_off: false,
             state_hash: [0; 16],
@@ -92,6 +96,7 @@ impl MeshView {
             version: engine.version(),
             pages: engine.replica().pages().clone(),
             certificates,
+            operators: engine.replica().appointed().clone(),
             members,
             cut_off: engine.cut_off(),
             state_hash: engine.state_hash(),

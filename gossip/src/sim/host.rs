@@ -41,6 +41,8 @@ pub(super) struct End {
 pub(super) struct Host {
     pub(super) id: NodeId,
     pub(super) certificate: Page,
+    /// Of the key that signed the certificate, if that is not the root.
+    pub(super) appointment: Option<Page>,
     /// The operator ended its membership.
     pub(super) revoked: bool,
     pub(super) signing: SigningKey,
@@ -79,6 +81,7 @@ impl Host {
         Self {
             id: signing.verifying_key().into(),
             certificate,
+            appointment: None,
             revoked: false,
             signing,
             engine: None,
@@ -103,11 +106,12 @@ impl Host {
     }
 
     /// What the next life starts with.
-    pub(super) fn setup(&self, node: Index, operator: NodeId, rosters: &Arc<Rosters>, beats: bool, seed: u64) -> Setup {
+    pub(super) fn setup(&self, node: Index, root: NodeId, rosters: &Arc<Rosters>, beats: bool, seed: u64) -> Setup {
         Setup {
             signing: self.signing.clone(),
-            operators: vec![operator],
+            roots: vec![root],
             certificate: Some(self.certificate.clone()),
+            appointment: self.appointment.clone(),
             epoch: self.disk.epoch,
             addresses: vec![address(node)],
             bootstrap: self.bootstrap.iter().map(|peer| address(*peer)).collect(),

@@ -43,8 +43,9 @@ impl Sim {
             prefixes: Vec::new(),
             not_after: u64::MAX,
         };
-        let certificate = certificate.sign(&self.operator, 1, 0);
+        let certificate = certificate.sign(&self.keys.daily, 1, 0);
         let mut host = Host::new(signing, certificate, bootstrap);
+        host.appointment.clone_from(&self.keys.appointment);
         // No rule may read a clock as the time of day, so every clock may as well be wrong.
         host.skew = self.rng.random_range(0..u64::try_from(MAX_SKEW.as_micros()).unwrap_or(u64::MAX));
         self.by_id.insert(host.id, number(node));
@@ -64,22 +65,18 @@ impl Sim {
     }
 
     pub(super) fn setup(&self, node: Index, seed: u64) -> Setup {
-        let operator = self.operator.verifying_key().into();
-        self.hosts[node].setup(node, operator, &self.rosters, self.modelled_beats, seed)
+        let root = self.keys.root.verifying_key().into();
+        self.hosts[node].setup(node, root, &self.rosters, self.modelled_beats, seed)
     }
 
     /// The operator ends a membership, through one node.
     pub fn revoke(&mut self, via: Index, node: Index) {
-        let now = self.now;
-        let page = admission::revoke(&self.operator, self.hosts[node].id, 2, 0);
+        let page = admission::revoke(&self.keys.root, self.hosts[node].id, 2, 0);
         self.hosts[node].revoked = true;
-        let host = &mut self.hosts[via];
-        let clock = host.clock(now);
-        if let Some(engine) = &mut host.engine {
-            let accepted = engine.submit(clock, page);
-            debug_assert!(accepted.is_ok());
+        if self.hosts[via].engine.is_some() {
+            let accepted = self.submit(via, page);
+            debug_assert!(accepted.is_ok(), "{accepted:?}");
         }
-        self.pump(number(via));
     }
 
     /// Puts an engine on a host.

@@ -23,6 +23,7 @@ mod liar;
 mod life;
 mod measure;
 mod network;
+mod operators;
 mod queue;
 mod standing;
 mod traffic;
@@ -87,7 +88,7 @@ pub struct Sim {
     network: Network,
     connections: u32,
     rng: ChaCha8Rng,
-    operator: SigningKey,
+    keys: operators::Keys,
     edits: u64,
     rosters: Arc<Rosters>,
     /// All ids in order: the seats while all are admitted.
@@ -126,7 +127,7 @@ impl Sim {
             network,
             connections: 0,
             rng,
-            operator: SigningKey::from_bytes(&[0xee; 32]),
+            keys: operators::Keys::new(SigningKey::from_bytes(&[0xee; 32])),
             edits: 0,
             rosters: Arc::default(),
             by_seat: Vec::new(),
@@ -164,20 +165,16 @@ impl Sim {
         self.pump(number(node));
     }
 
-    /// The operator edits a catalogue record through one node; returns what was written.
+    /// An operator edits a catalogue record through one node; returns what was written.
     pub fn edit(&mut self, node: Index, slot: u32, body: &[u8]) -> (Key, Stamp) {
         self.edits += 1;
         let key = Key { owner: Owner::Operators, table: EDITS, slot: Slot::page(slot) };
-        let page = Page::sign(&self.operator, key, 1, self.edits, body.to_vec());
+        let page = Page::sign(&self.keys.daily, key, 1, self.edits, body.to_vec());
         let stamp = page.stamp();
-        let now = self.now;
-        let host = &mut self.hosts[node];
-        let clock = host.clock(now);
-        if let Some(engine) = &mut host.engine {
-            let accepted = engine.submit(clock, page);
-            debug_assert!(accepted.is_ok());
+        if self.hosts[node].engine.is_some() {
+            let accepted = self.submit(node, page);
+            debug_assert!(accepted.is_ok(), "{accepted:?}");
         }
-        self.pump(number(node));
         (key, stamp)
     }
 

@@ -63,7 +63,7 @@ impl Standing {
             // They know each other: a bootstrap peer would only add a link.
             sim.add_stopped(&[]);
         }
-        let mut truth = Replica::new(sim.operator.verifying_key().into(), [sim.operator.verifying_key().into()]);
+        let mut truth = Replica::new(sim.keys.root.verifying_key().into(), [sim.keys.root.verifying_key().into()]);
         let mut put = |page: Page| {
             let accepted = truth.accept(page);
             debug_assert!(accepted.is_ok(), "{accepted:?}");
@@ -82,7 +82,7 @@ impl Standing {
         for slot in 0..self.records {
             sim.edits += 1;
             let key = Key { owner: Owner::Operators, table: EDITS, slot: Slot::page(slot) };
-            put(Page::sign(&sim.operator, key, 1, sim.edits, vec![7; 200]));
+            put(Page::sign(&sim.keys.daily, key, 1, sim.edits, vec![7; 200]));
         }
         let mut beginning = None;
         for node in 0..self.nodes {

@@ -131,6 +131,6 @@ pub(super) fn copies(message: &Message, key: &Key) -> u64 {
 
 /// Whether verdicts may change by this message.
 pub(super) fn is_of_life(message: &Message) -> bool {
-    let tables = [Table::MEMBER, Table::WATCH, Table::ADMISSION, Table::REVOCATION];
+    let tables = [Table::MEMBER, Table::WATCH, Table::ADMISSION, Table::REVOCATION, Table::OPERATOR];
     frames(message).iter().any(|frame| tables.contains(&frame.header().key.table))
 }
