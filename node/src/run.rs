@@ -37,7 +37,7 @@ use crate::{
     backups::{Move, Standby},
     catalogue::{Catalogue, arrival::Arrival, name::text},
     certificate::{self, Starting},
-    config::{Anonymous, Config},
+    config::Config,
     cuts::Cuts,
     discovery::{Witness, finding::Finding},
     dns_a::importer::Resolvers,
@@ -156,8 +156,7 @@ impl Node {
         let (udp, tcp) = sockets::open(&config.dns.listen, inherited, &manager)?;
         // Each address once: a thread has a socket of its own on it.
         let listen: BTreeSet<_> = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        let admin_server = admin::Server::bind(&config.admin.socket)?
-            .with_tcp(admin_tcp, Access::new(config.admin.anonymous == Anonymous::Read));
+        let admin_server = admin::Server::bind(&config.admin.socket)?.with_tcp(admin_tcp, Access::open(&config.admin)?);
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
             signing: signing.clone(),
             mesh: config.mesh.id,

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use ed25519_dalek::SigningKey;
+use nigh::admin::Access;
 use nigh::certificate;
+use nigh::config::AdminConfig;
 use nigh::identity::{self, Kind};
 use nigh_gossip::{NodeId, admission};
 
@@ -475,4 +477,41 @@ fn a_reader_that_goes_away_is_no_failure() {
         .spawn()
         .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_node_far_away_is_asked_by_its_url_and_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (code, out, err) = nigh(here, &["token", "ops", "--role", "write"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let line = out.lines().find(|line| line.starts_with("write ops ")).unwrap();
+    assert_eq!(std::fs::metadata(here.join("ops.token")).unwrap().permissions().mode() & 0o7777, 0o600);
+    let (code, _, err) = nigh(here, &["token", "ops", "--role", "read"]);
+    assert_eq!(code, 73, "{err}");
+    assert_eq!(nigh(here, &["token", "a b", "--role", "read"]).0, 2);
+
+    let tokens = here.join("tokens");
+    std::fs::write(&tokens, line).unwrap();
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let config = AdminConfig { tokens: Some(tokens), ..AdminConfig::default() };
+    let (address, _stop) =
+        Fake::new(SigningKey::from_bytes(&[5; 32])).serve_tcp(here, Access::open(&config).unwrap()).await;
+    let url = format!("http://{address}");
+    let with = ["--url", &url, "--token-file", "ops.token"];
+    for command in ["status", "peers", "members", "claims", "unclaimed", "latency", "probes", "services", "drain"] {
+        let args = [&[command], &with[..]].concat();
+        let (code, out, err) = nigh_beside(here, &args).await;
+        assert!(code == 0 && !out.is_empty(), "{command}: {err}");
+    }
+    let (code, _, err) = nigh_beside(here, &["status", "--url", &url]).await;
+    let expected = "nigh: a token is needed; name the file that has it with --token-file or NIGH_TOKEN_FILE\n";
+    assert_eq!((code, err.as_str()), (77, expected));
+    assert_eq!(nigh_beside(here, &["status", "--url", &url, "--socket", "nigh.sock"]).await.0, 2);
+    assert_eq!(nigh_beside(here, &["status", "--url", "http://192.0.2.1:8053"]).await.0, 2);
+    let (code, _, err) = nigh_beside(here, &["status", "--url", "http://127.0.0.1:1"]).await;
+    assert_eq!(code, 69, "{err}");
+    std::fs::set_permissions(here.join("ops.token"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, err) = nigh_beside(here, &[&["status"], &with[..]].concat()).await;
+    assert!(code == 77 && err.contains("mode 0644 lets others use this token"), "{err}");
 }

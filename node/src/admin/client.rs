@@ -1,7 +1,8 @@
-//! The other end of the admin socket, for the command line: one request per connection.
+//! The other end of the admin API, for the command line: one request per connection.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
@@ -12,10 +13,12 @@ use hyper_util::rt::TokioIo;
 use nigh_gossip::Page;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::preview::{Preview, Proposal};
+use super::remote::{Remote, RemoteError, Way};
 use super::routes::{MAX_BATCH, MAX_REQUEST, Pages};
-use super::{ExplainQuery, Refusal, Submitted};
+use super::{ExplainQuery, Refusal, RefusalKind, Submitted};
 use crate::catalogue::admission::MAX_SUBMIT;
 use crate::catalogue::record::Record;
 
@@ -30,6 +33,22 @@ pub enum ClientError {
     /// No socket, or nobody behind it.
     #[error("no node listens on {}: is nigh running? try --socket or NIGH_SOCKET", .0.display())]
     NobodyListens(PathBuf),
+    /// No way to the node's port.
+    #[error("no node at {url}: {problem}; is admin.listen in its configuration, and the port open?")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// Its certificate is not good.
+    #[error("{url} is not trusted: {problem}; name it as its certificate does, and its authority with --ca FILE")]
+    Untrusted {
+        /// Where it is.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Not in the group.
     #[error("no permission to use {}: become a member of its group (see ls -l), or use sudo", .0.display())]
     NotAllowed(PathBuf),
@@ -37,28 +56,43 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(Refusal),
     /// Too slow.
-    #[error("no answer from {} within {} s; look at the node's log", .0.display(), TIMEOUT.as_secs())]
-    Slow(PathBuf),
+    #[error("no answer from {0} within {seconds} s; look at the node's log", seconds = TIMEOUT.as_secs())]
+    Slow(String),
     /// Something else went wrong on the way.
-    #[error("cannot talk to the node on {}: {problem}", .path.display())]
+    #[error("cannot talk to the node on {at}: {problem}")]
     Broken {
-        /// The socket.
-        path: PathBuf,
+        /// The socket, or the URL.
+        at: String,
         /// What went wrong.
         problem: String,
     },
 }
 
-/// A node's admin socket.
+/// The way to a node's admin API.
 #[derive(Debug, Clone)]
 pub struct Client {
-    path: PathBuf,
+    target: Arc<Target>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Socket(PathBuf),
+    Url(Remote),
 }
 
 impl Client {
     /// The socket at `path`; nothing is opened yet.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { target: Arc::new(Target::Socket(path.to_owned())) }
+    }
+
+    /// The node at `url`, with the token in that file, and a certificate by the authority in that file; nothing is
+    /// opened yet but those.
+    ///
+    /// # Errors
+    /// [`RemoteError`]
+    pub fn at(url: &str, token: Option<&Path>, ca: Option<&Path>) -> Result<Self, RemoteError> {
+        Ok(Self { target: Arc::new(Target::Url(Remote::new(url, token, ca)?)) })
     }
 
     /// Reads `/v1/WHAT` as JSON.
@@ -148,22 +182,43 @@ impl Client {
     }
 
     async fn send(&self, method: Method, what: &str, accept: &str, body: Bytes) -> Result<Bytes, ClientError> {
-        let request = Request::builder()
+        let (prefix, host, bearer) = match &*self.target {
+            Target::Socket(_) => ("", "nigh", None),
+            Target::Url(remote) => (remote.prefix.as_str(), remote.authority.as_str(), remote.bearer.as_ref()),
+        };
+        let mut request = Request::builder()
             .method(method)
-            .uri(format!("/v1/{what}"))
-            .header(header::HOST, "nigh")
+            .uri(format!("{prefix}/v1/{what}"))
+            .header(header::HOST, host)
             .header(header::ACCEPT, accept)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|e| self.broken(e))?;
-        match tokio::time::timeout(TIMEOUT, self.exchange(request)).await {
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(bearer) = bearer {
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
+        let request = request.body(Full::new(body)).map_err(|e| self.broken(e))?;
+        match tokio::time::timeout(TIMEOUT, self.connect_and_exchange(request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(ClientError::Slow(self.path.clone())),
+            Err(_) => Err(ClientError::Slow(self.shown())),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ClientError> {
-        let stream = tokio::net::UnixStream::connect(&self.path).await.map_err(|e| self.unreachable(&e))?;
+    async fn connect_and_exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ClientError> {
+        match &*self.target {
+            Target::Socket(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await.map_err(|e| self.no_socket(path, &e))?;
+                self.exchange(stream, request).await
+            }
+            Target::Url(remote) => match remote.connect().await.map_err(|e| no_way(remote, &e))? {
+                Way::Plain(stream) => self.exchange(stream, request).await,
+                Way::Tls(stream) => self.exchange(stream, request).await,
+            },
+        }
+    }
+
+    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Bytes, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(|e| self.broken(e))?;
@@ -184,9 +239,22 @@ impl Client {
             return Ok(body);
         }
         match serde_json::from_slice::<Refusal>(&body) {
-            Ok(refusal) => Err(ClientError::Refused(refusal)),
+            Ok(refusal) => {
+                Err(ClientError::Refused(self.advised(Refusal { kind: RefusalKind::of(status), ..refusal })))
+            }
             Err(_) => Err(self.broken(format!("it answered {status}; is it another program, or another version?"))),
         }
+    }
+
+    /// In the words of the command line, where the node can only speak of HTTP.
+    fn advised(&self, mut refusal: Refusal) -> Refusal {
+        if let Target::Url(remote) = &*self.target
+            && refusal.kind == RefusalKind::Unknown
+            && remote.bearer.is_none()
+        {
+            refusal.hint = "name the file that has it with --token-file or NIGH_TOKEN_FILE".into();
+        }
+        refusal
     }
 
     fn parse<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, ClientError> {
@@ -194,16 +262,37 @@ impl Client {
             .map_err(|e| self.broken(format!("its answer is not as expected ({e}); is it another version?")))
     }
 
-    fn unreachable(&self, error: &io::Error) -> ClientError {
+    fn no_socket(&self, path: &Path, error: &io::Error) -> ClientError {
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NobodyListens(self.path.clone()),
-            io::ErrorKind::PermissionDenied => ClientError::NotAllowed(self.path.clone()),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NobodyListens(path.to_owned()),
+            io::ErrorKind::PermissionDenied => ClientError::NotAllowed(path.to_owned()),
             _ => self.broken(error),
         }
     }
 
     fn broken(&self, problem: impl ToString) -> ClientError {
-        ClientError::Broken { path: self.path.clone(), problem: problem.to_string() }
+        ClientError::Broken { at: self.shown(), problem: problem.to_string() }
+    }
+
+    fn shown(&self) -> String {
+        match &*self.target {
+            Target::Socket(path) => path.display().to_string(),
+            Target::Url(remote) => remote.shown.clone(),
+        }
+    }
+}
+
+fn no_way(remote: &Remote, error: &io::Error) -> ClientError {
+    let url = remote.shown.clone();
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(problem)) => {
+            ClientError::Untrusted { url, problem: format!("its certificate is not valid: {problem}") }
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            ClientError::Broken { at: url, problem: "no TLS is spoken there".into() }
+        }
+        Some(other) => ClientError::Broken { at: url, problem: other.to_string() },
+        None => ClientError::Unreachable { url, problem: error.to_string() },
     }
 }
 

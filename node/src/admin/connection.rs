@@ -3,9 +3,11 @@
 //! Rejected: `axum::serve`. It waits for the head of a request for ever, and at the end for every connection, so one
 //! browser that holds a stream of events open would keep a node from stopping.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,15 +19,25 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+use super::tls::Tls;
 
 /// Connections open at a time, on a socket: more than people and their scripts need, few enough that a script gone wrong
 /// does not take the file descriptors that the DNS needs. Further ones wait in the kernel's queue.
 pub(super) const MAX_CONNECTIONS: usize = 64;
+
+/// Of these, those that one address far away may have: it must not keep the others out.
+const MAX_PER_ADDRESS: usize = 16;
+
+/// For a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept, which mostly means "out of descriptors"; trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +48,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where connections come from.
 pub(super) enum Listener {
     Unix(UnixListener),
-    Tcp(TcpListener),
+    Tcp(TcpListener, Option<Arc<Tls>>),
 }
 
 /// Who is at the other end.
@@ -50,7 +62,8 @@ pub(super) enum Peer {
 
 enum Stream {
     Unix(UnixStream),
-    Tcp(tokio::net::TcpStream),
+    Tcp(TcpStream),
+    Tls(TcpStream, Arc<ServerConfig>),
 }
 
 impl Listener {
@@ -61,7 +74,13 @@ impl Listener {
                 let peer = Peer::Socket { uid: who.map(|who| who.uid()), pid: who.and_then(|who| who.pid()) };
                 (Stream::Unix(stream), peer)
             }),
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| (Stream::Tcp(stream), Peer::Tcp(from))),
+            Self::Tcp(listener, tls) => listener.accept().await.map(|(stream, from)| {
+                let stream = match tls {
+                    Some(tls) => Stream::Tls(stream, Arc::clone(&tls.current())),
+                    None => Stream::Tcp(stream),
+                };
+                (stream, Peer::Tcp(from))
+            }),
         }
     }
 }
@@ -69,6 +88,7 @@ impl Listener {
 /// Answers until told to stop; then requests under way have `grace` to end.
 pub(super) async fn serve(listener: Listener, router: Router, grace: Duration, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let shares = Shares::default();
     let mut open = JoinSet::new();
     loop {
         let next = async {
@@ -81,13 +101,11 @@ pub(super) async fn serve(listener: Listener, router: Router, grace: Duration, s
             Some(_) = open.join_next() => {}
             (accepted, place) = next => match accepted {
                 Ok((stream, peer)) => {
+                    let Some(share) = shares.take(peer) else { continue };
                     let (router, stop) = (router.clone(), stop.clone());
                     open.spawn(async move {
-                        match stream {
-                            Stream::Unix(stream) => converse(stream, peer, router, stop).await,
-                            Stream::Tcp(stream) => converse(stream, peer, router, stop).await,
-                        }
-                        drop(place);
+                        stream.serve(peer, router, stop).await;
+                        drop((place, share));
                     });
                 }
                 Err(error) => {
@@ -99,6 +117,60 @@ pub(super) async fn serve(listener: Listener, router: Router, grace: Duration, s
     }
     // What is left after that is closed with the set.
     let _ = tokio::time::timeout(grace, async { while open.join_next().await.is_some() {} }).await;
+}
+
+impl Stream {
+    async fn serve(self, peer: Peer, router: Router, stop: CancellationToken) {
+        match self {
+            Self::Unix(stream) => converse(stream, peer, router, stop).await,
+            Self::Tcp(stream) => converse(stream, peer, router, stop).await,
+            Self::Tls(stream, config) => {
+                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream));
+                match handshake.await {
+                    Ok(Ok(stream)) => converse(stream, peer, router, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, ?peer, "no TLS with a client of the admin API"),
+                    Err(_) => tracing::debug!(?peer, "a client of the admin API did not finish its TLS handshake"),
+                }
+            }
+        }
+    }
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+struct Shares(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// One connection of an address; given back when it is dropped.
+struct Share(Arc<Mutex<BTreeMap<IpAddr, usize>>>, IpAddr);
+
+impl Shares {
+    /// Nothing if the address has its part. This host's own addresses, as of a proxy, may take all there is.
+    fn take(&self, peer: Peer) -> Option<Option<Share>> {
+        let Peer::Tcp(from) = peer else { return Some(None) };
+        let address = from.ip().to_canonical();
+        if address.is_loopback() {
+            return Some(None);
+        }
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count == MAX_PER_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        Some(Some(Share(Arc::clone(&self.0), address)))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(self.1) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 async fn converse<S>(stream: S, peer: Peer, router: Router, stop: CancellationToken)
@@ -137,4 +209,24 @@ fn until(response: Response<Body>, stop: CancellationToken) -> Response<Body> {
         return response;
     }
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(stop.cancelled_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn one_address_has_a_part_and_gets_it_back() {
+        let shares = Shares::default();
+        let from = |text: &str| Peer::Tcp(text.parse().unwrap());
+        let held: Vec<_> = (0..MAX_PER_ADDRESS).map(|_| shares.take(from("192.0.2.1:9")).unwrap()).collect();
+        assert!(shares.take(from("192.0.2.1:10")).is_none());
+        assert!(shares.take(from("[::ffff:192.0.2.1]:10")).is_none());
+        assert!(shares.take(from("192.0.2.2:9")).is_some());
+        assert!((0..MAX_CONNECTIONS).all(|_| shares.take(from("127.0.0.1:9")).is_some()));
+        drop(held);
+        assert!(shares.take(from("192.0.2.1:9")).is_some());
+        assert!(shares.0.lock().unwrap().is_empty());
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Json, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -47,13 +47,13 @@ impl Pages {
 
 pub(super) fn router<S: Source>(source: Arc<S>, access: Arc<Access>, request_timeout: Duration) -> Router {
     Router::new()
-        .merge(api(Arc::clone(&source)).route_layer(middleware::from_fn_with_state(access, access::allowed)))
+        .merge(api(source).route_layer(middleware::from_fn_with_state(Arc::clone(&access), access::allowed)))
         .merge(pages())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .layer(middleware::from_fn_with_state(request_timeout, in_time))
-        .layer(middleware::from_fn(access::same_site))
+        .layer(middleware::from_fn_with_state(access, access::same_site))
 }
 
 /// What everybody may read who reaches the listener: pages that hold nothing of this node, and ask for a token.
@@ -190,19 +190,33 @@ async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) 
     }
 }
 
+impl RefusalKind {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Unknown => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What a status stands for.
+    pub(super) fn of(status: StatusCode) -> Self {
+        let all = [Self::Invalid, Self::Unknown, Self::Forbidden, Self::NotFound, Self::Unavailable];
+        all.into_iter().find(|kind| kind.status() == status).unwrap_or_default()
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = match self.kind {
-            RefusalKind::Invalid => StatusCode::BAD_REQUEST,
-            RefusalKind::NotFound => StatusCode::NOT_FOUND,
-            RefusalKind::Forbidden => StatusCode::FORBIDDEN,
-            RefusalKind::Unknown => {
-                let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"nigh\"")];
-                return (StatusCode::UNAUTHORIZED, challenge, Json(self)).into_response();
-            }
-            RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        (status, Json(self)).into_response()
+        let status = self.kind.status();
+        let mut response = (status, Json(self)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"nigh\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }

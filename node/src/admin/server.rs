@@ -118,9 +118,10 @@ impl Server {
     /// # Errors
     /// The socket broke.
     pub async fn serve<S: Source>(mut self, source: Arc<S>, stop: CancellationToken) -> io::Result<()> {
+        let access = Arc::new(std::mem::take(&mut self.access));
         let mut listeners = vec![Listener::Unix(self.take_listener()?)];
-        listeners.extend(self.tcp.drain(..).map(Listener::Tcp));
-        let router = routes::router(source, Arc::new(std::mem::take(&mut self.access)), self.request_timeout);
+        listeners.extend(self.tcp.drain(..).map(|listener| Listener::Tcp(listener, access.tls())));
+        let router = routes::router(source, access, self.request_timeout);
         let mut serving = JoinSet::new();
         for listener in listeners {
             serving.spawn(connection::serve(listener, router.clone(), self.request_timeout, stop.clone()));

@@ -63,7 +63,7 @@ impl Admit {
         }
         // A control machine need not reach the mesh: a file alone asks no node.
         let asked = if self.out.is_none() || self.socket.is_given() {
-            let client = self.socket.clone().client();
+            let client = self.socket.clone().client()?;
             let status: Status = client.get("status").await?;
             check_mesh(&status, identity::public(&key), &self.key)?;
             let held = client.admissions().await?;

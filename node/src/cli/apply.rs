@@ -44,7 +44,7 @@ impl Apply {
         let mut desired =
             files::read(&self.file, |text| Catalogue::parse_with(text, |path| files::beside(&self.file, path)))?;
         let key = identity::load(&self.key, Kind::Operator)?;
-        let client = self.socket.client();
+        let client = self.socket.client()?;
         let status: Status = client.get("status").await?;
         check_mesh(&status, identity::public(&key), &self.key)?;
         check_names(&client, &desired, &self.file).await?;

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use nigh_gossip::MeshError;
 
 use super::{WrongFile, WrongInput, init};
-use crate::admin::{BindError, ClientError};
+use crate::admin::{AccessError, BindError, ClientError, RefusalKind, RemoteError};
 use crate::certificate::CertificateError;
 use crate::identity::KeyError;
 
@@ -33,13 +33,13 @@ Exit codes:
    0  done
    1  it could not be done, for a reason that is told
    2  wrong arguments, or something that they name
-  65  a key or certificate is damaged, of another kind, or there are two
+  65  a key, certificate or token is damaged, of another kind, or there are two
   66  a file is not there, or cannot be read
-  69  no node listens on the admin socket, or it does not answer
+  69  no node listens on the admin socket or at the URL, or it does not answer
   73  a port, a socket, a file or a state directory is taken
   74  the disk is full, read-only or broken
   76  the certificate does not admit this node: ended, another node's, another mesh's
-  77  not allowed: a file's owner or mode, a missing capability, an admin socket of others
+  77  not allowed: a file's owner or mode, a missing capability, an admin socket of others, a missing or wrong token
   78  a configuration or a catalogue is wrong; every mistake is told, with its line";
 
 /// What kind of trouble an error is.
@@ -61,6 +61,8 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
             .or_else(|| cause.downcast_ref().and_then(of_certificate))
             .or_else(|| cause.downcast_ref().and_then(of_client))
             .or_else(|| cause.downcast_ref().and_then(of_admin_socket))
+            .or_else(|| cause.downcast_ref().and_then(of_access))
+            .or_else(|| cause.downcast_ref().and_then(of_remote))
             .or_else(|| cause.downcast_ref().and_then(of_mesh))
             .or_else(|| cause.downcast_ref::<std::io::Error>().and_then(|error| of_system(error.kind())));
         if let Some(exit) = known {
@@ -91,9 +93,22 @@ fn of_certificate(error: &CertificateError) -> Option<Exit> {
 
 fn of_client(error: &ClientError) -> Option<Exit> {
     match error {
-        ClientError::NobodyListens(_) | ClientError::Slow(_) => Some(Exit::Unreachable),
+        ClientError::NobodyListens(_) | ClientError::Unreachable { .. } | ClientError::Slow(_) => {
+            Some(Exit::Unreachable)
+        }
         ClientError::NotAllowed(_) => Some(Exit::NotAllowed),
-        ClientError::Refused(_) | ClientError::Broken { .. } => Some(Exit::Failed),
+        ClientError::Refused(refusal) if refusal.kind == RefusalKind::Unknown => Some(Exit::NotAllowed),
+        ClientError::Refused(_) | ClientError::Untrusted { .. } | ClientError::Broken { .. } => Some(Exit::Failed),
+    }
+}
+
+fn of_remote(error: &RemoteError) -> Option<Exit> {
+    match error {
+        RemoteError::Url { .. } => Some(Exit::WrongInput),
+        RemoteError::Loose { .. } => Some(Exit::NotAllowed),
+        RemoteError::Damaged { .. } => Some(Exit::Damaged),
+        RemoteError::Io { .. } => None,
+        RemoteError::Tls(_) => Some(Exit::Failed),
     }
 }
 
@@ -101,6 +116,15 @@ fn of_admin_socket(error: &BindError) -> Option<Exit> {
     match error {
         BindError::InUse { .. } | BindError::NotASocket(_) => Some(Exit::Taken),
         BindError::Io { .. } => None,
+    }
+}
+
+fn of_access(error: &AccessError) -> Option<Exit> {
+    match error {
+        AccessError::Loose { .. } => Some(Exit::NotAllowed),
+        AccessError::Tokens(_) => Some(Exit::Configuration),
+        AccessError::Certificate { .. } => Some(Exit::Damaged),
+        AccessError::Io { .. } => None,
     }
 }
 

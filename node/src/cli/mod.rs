@@ -19,6 +19,7 @@ mod read;
 mod revoke;
 mod server;
 mod table;
+mod token;
 mod trace;
 
 use std::ffi::OsString;
@@ -67,6 +68,8 @@ enum Command {
     Server(server::Server),
     /// The node at a glance
     Status(Read),
+    /// Make a token for the admin API over TCP: who has it may read, or edit as well
+    Token(token::Token),
     /// All nodes that have spoken, and where they stand
     Peers(Read),
     /// All nodes that were admitted or revoked, and until when
@@ -112,23 +115,49 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+/// Which node is asked, and how it is reached.
 #[derive(Clone, Debug, Args)]
 struct Socket {
     /// The node's admin socket [env: NIGH_SOCKET] [default: /run/nigh/nigh.sock]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "token_file", "ca"])]
     socket: Option<PathBuf>,
+    /// The node's admin API over TCP, such as https://fra.example.net:8053 [env: NIGH_URL]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The file with the token for it, made by `nigh token` [env: NIGH_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The file with the authority of its certificate, where that is not one of the system's [env: NIGH_CA]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 impl Socket {
     /// Whether a node is named on the command line.
     fn is_given(&self) -> bool {
-        self.socket.is_some()
+        self.socket.is_some() || self.url.is_some()
     }
 
-    fn client(self) -> Client {
-        let path =
-            self.socket.or_else(|| std::env::var_os(SOCKET_ENV).filter(|path| !path.is_empty()).map(PathBuf::from));
-        Client::new(&path.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+    fn client(self) -> anyhow::Result<Client> {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let url = match (self.url, &self.socket) {
+            (None, None) => match variable("NIGH_URL").map(OsString::into_string).transpose() {
+                Ok(Some(_)) if variable(SOCKET_ENV).is_some() => {
+                    let problem = "NIGH_URL and NIGH_SOCKET both name a node; unset one, or use --url or --socket";
+                    return Err(WrongInput(problem.into()).into());
+                }
+                Ok(url) => url,
+                Err(_) => return Err(WrongInput("the variable NIGH_URL is no text".into()).into()),
+            },
+            (url, _) => url,
+        };
+        if let Some(url) = url {
+            let file = |given: Option<PathBuf>, name| given.or_else(|| variable(name).map(PathBuf::from));
+            let (token, ca) = (file(self.token_file, "NIGH_TOKEN_FILE"), file(self.ca, "NIGH_CA"));
+            return Ok(Client::at(&url, token.as_deref(), ca.as_deref())?);
+        }
+        let path = self.socket.or_else(|| variable(SOCKET_ENV).map(PathBuf::from));
+        Ok(Client::new(&path.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))))
     }
 }
 
@@ -198,27 +227,28 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(file) => output::print(&check_report(&load(file)?))?,
         Command::Init(init) => init.run()?,
         Command::Id(id) => id.run()?,
+        Command::Token(token) => token.run()?,
         Command::Admit(admit) => block_on(Threads::One, admit.run())??,
         Command::Revoke(revoke) => block_on(Threads::One, revoke.run())??,
         Command::Apply(apply) => block_on(Threads::One, apply.run())??,
         Command::Server(server) => block_on(Threads::One, server.run())??,
-        Command::Status(read) => block_on(Threads::One, read::status(read.socket.client(), read.json))??,
-        Command::Peers(read) => block_on(Threads::One, read::peers(read.socket.client(), read.json))??,
-        Command::Members(read) => block_on(Threads::One, read::members(read.socket.client(), read.json))??,
-        Command::Equivocations(read) => block_on(Threads::One, read::equivocations(read.socket.client(), read.json))??,
-        Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client(), read.json))??,
-        Command::Unclaimed(read) => block_on(Threads::One, read::unclaimed(read.socket.client(), read.json))??,
-        Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client(), read.json))??,
-        Command::Probes(read) => block_on(Threads::One, read::probes(read.socket.client(), read.json))??,
-        Command::Services(read) => block_on(Threads::One, read::services(read.socket.client(), read.json))??,
-        Command::Pools(read) => block_on(Threads::One, dns_a::pools(read.socket.client(), read.json))??,
-        Command::Delegations(read) => block_on(Threads::One, dns_a::delegations(read.socket.client(), read.json))??,
+        Command::Status(read) => block_on(Threads::One, read::status(read.socket.client()?, read.json))??,
+        Command::Peers(read) => block_on(Threads::One, read::peers(read.socket.client()?, read.json))??,
+        Command::Members(read) => block_on(Threads::One, read::members(read.socket.client()?, read.json))??,
+        Command::Equivocations(read) => block_on(Threads::One, read::equivocations(read.socket.client()?, read.json))??,
+        Command::Claims(read) => block_on(Threads::One, read::claims(read.socket.client()?, read.json))??,
+        Command::Unclaimed(read) => block_on(Threads::One, read::unclaimed(read.socket.client()?, read.json))??,
+        Command::Latency(read) => block_on(Threads::One, read::latency(read.socket.client()?, read.json))??,
+        Command::Probes(read) => block_on(Threads::One, read::probes(read.socket.client()?, read.json))??,
+        Command::Services(read) => block_on(Threads::One, read::services(read.socket.client()?, read.json))??,
+        Command::Pools(read) => block_on(Threads::One, dns_a::pools(read.socket.client()?, read.json))??,
+        Command::Delegations(read) => block_on(Threads::One, dns_a::delegations(read.socket.client()?, read.json))??,
         Command::Explain(Explain { name, from, rtype, at, read }) => {
             let query = ExplainQuery { name, from, rtype, at };
-            block_on(Threads::One, read::explain(read.socket.client(), read.json, query))??;
+            block_on(Threads::One, read::explain(read.socket.client()?, read.json, query))??;
         }
         Command::Trace(trace) => return block_on(Threads::One, trace.run())?,
-        Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()))??,
+        Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()?))??,
         Command::Completions(completions) => completions.run()?,
         Command::Man(manual) => manual.run()?,
         Command::Demo(args) => return demo::run(args),

@@ -36,7 +36,7 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let key = identity::load(&self.key, Kind::Operator)?;
-        let client = self.socket.clone().client();
+        let client = self.socket.clone().client()?;
         let status: Status = client.get("status").await?;
         check_mesh(&status, identity::public(&key), &self.key)?;
         let held = client.admissions().await?;

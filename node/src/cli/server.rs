@@ -59,7 +59,7 @@ impl Server {
 impl Edit {
     async fn run(self, duty: Duty) -> anyhow::Result<()> {
         let key = identity::load(&self.key, Kind::Operator)?;
-        let client = self.socket.clone().client();
+        let client = self.socket.clone().client()?;
         let status: Status = client.get("status").await?;
         check_mesh(&status, identity::public(&key), &self.key)?;
         let records = Records::from_pages(&client.catalogue().await?);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::document::{Item, Section};
-use super::{Anonymous, value};
+use super::value;
 
 /// No two sockets on one address: the second bind would fail, or on a wildcard take the first one's packets.
 pub(super) fn listen(items: &[Item<'_>], read: Option<&[SocketAddr]>) {
@@ -94,18 +94,44 @@ pub(super) fn one_port_one_purpose(root: &Section<'_>) {
     }
 }
 
+/// What may stand in `[admin]`; all but the socket is about `listen`.
+pub(super) const ADMIN_KEYS: [&str; 7] =
+    ["socket", "listen", "anonymous", "tokens", "tls_certificate", "tls_key", "names"];
+
 /// Over TCP the admin API is open to whoever reaches it, so that nobody may read along or come unasked.
-pub(super) fn doors(
-    section: &Section<'_>,
-    items: &[Item<'_>],
-    listen: Option<&[SocketAddr]>,
-    anonymous: Option<Anonymous>,
-) {
-    for (item, _) in items.iter().zip(listen.unwrap_or_default()).filter(|(_, at)| !at.ip().is_loopback()) {
-        item.fault("others could read along; only loopback addresses are allowed, such as \"127.0.0.1:8053\"");
+pub(super) fn doors(section: &Section<'_>, items: &[Item<'_>], listen: Option<&[SocketAddr]>) {
+    let far: Vec<&Item<'_>> = items
+        .iter()
+        .zip(listen.unwrap_or_default())
+        .filter(|(_, at)| !at.ip().is_loopback())
+        .map(|(item, _)| item)
+        .collect();
+    match (section.get("tls_certificate"), section.get("tls_key")) {
+        (Some(_), Some(_)) => {}
+        (Some(one), None) => one.fault("needs its key; add tls_key"),
+        (None, Some(one)) => one.fault("needs its certificate; add tls_certificate"),
+        (None, None) => far.iter().for_each(|item| {
+            item.fault(
+                "others could read along; without tls_certificate and tls_key only loopback addresses are allowed, \
+                 such as \"127.0.0.1:8053\"",
+            );
+        }),
     }
-    if anonymous == Some(Anonymous::Nothing) && !items.is_empty() {
-        section.fault("nobody could use admin.listen; add anonymous = \"read\"");
+    let anonymous = section.get("anonymous").filter(|item| item.as_text() != Some("none"));
+    match (&anonymous, far.first()) {
+        (Some(item), Some(address)) if section.get("listen").is_some() => {
+            item.fault(format!("{} is open to others, who may not read without a token", address.path()));
+        }
+        _ => {}
+    }
+    if section.get("listen").is_some() {
+        if anonymous.is_none() && section.get("tokens").is_none() {
+            section.fault("nobody could use admin.listen; name a file of tokens, which `nigh token` makes lines for");
+        }
+        return;
+    }
+    for item in ADMIN_KEYS[2..].iter().filter_map(|key| section.get(key)) {
+        item.fault("is about admin.listen, which is not there; add listen = \"127.0.0.1:8053\"");
     }
 }
 

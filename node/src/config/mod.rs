@@ -190,6 +190,34 @@ pub struct AdminConfig {
     pub listen: Vec<SocketAddr>,
     /// Who comes over TCP and shows no token.
     pub anonymous: Anonymous,
+    /// The file of tokens.
+    pub tokens: Option<PathBuf>,
+    /// TLS on all of `listen`; without it that is loopback only.
+    pub tls: Option<TlsFiles>,
+    /// Names, beside addresses and `localhost`, under which the listener is reached.
+    pub names: Vec<String>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from(DEFAULT_SOCKET),
+            listen: Vec::new(),
+            anonymous: Anonymous::Nothing,
+            tokens: None,
+            tls: None,
+            names: Vec::new(),
+        }
+    }
+}
+
+/// A certificate and its key, both in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, followed by those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// What those may do who come over TCP and show no token.

@@ -12,7 +12,7 @@ use super::value;
 use super::{
     AdminConfig, Anonymous, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig,
     DrainConfig, LogConfig, LogFormat, MAX_ADDRESSES, MAX_CAPACITY, MAX_CLAIMS, MAX_PUBLIC, MAX_RATE_LIMIT,
-    MeasureConfig, MeshConfig, NodeConfig, ResolversConfig,
+    MeasureConfig, MeshConfig, NodeConfig, ResolversConfig, TlsFiles,
 };
 use crate::discovery::MAX_RESOLVERS;
 use crate::discovery::system::RESOLV_CONF;
@@ -36,7 +36,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let resolvers = resolvers(&root);
     let networks = networks(&root.section("networks", &["tables"]));
     let measure = measure(&root.section("measure", &["source", "authorities", "commands"]));
-    let admin = admin(&root.section("admin", &["socket", "listen", "anonymous"]));
+    let admin = admin(&root.section("admin", &check::ADMIN_KEYS));
     let log = log(&root.section("log", &["format", "level"]));
     let drain = drain(&root.section("drain", &["answer_for"]));
     let dns_a = dns_a::read(&root);
@@ -215,8 +215,27 @@ fn admin(section: &Section<'_>) -> Option<AdminConfig> {
             _ => Err("\"none\" or \"read\" is expected".to_owned()),
         })
     });
-    check::doors(section, &listen, listen_read.as_deref(), anonymous);
-    Some(AdminConfig { socket: socket?, listen: listen_read?, anonymous: anonymous? })
+    let file = |key| optional(section.get(key), None, |item| item.text(value::absolute_path).map(Some));
+    let (tokens, certificate, key) = (file("tokens"), file("tls_certificate"), file("tls_key"));
+    let names = section.list("names");
+    if let Some(item) = section.get("names").filter(|_| names.len() > MAX_ADDRESSES) {
+        item.fault(format!("{} names, where at most {MAX_ADDRESSES} are allowed", names.len()));
+    }
+    let names_read = all(&names, |item| item.text(value::host));
+    check::no_repeats(&names, names_read.as_deref());
+    check::doors(section, &listen, listen_read.as_deref());
+    let tls = match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        _ => None,
+    };
+    Some(AdminConfig {
+        socket: socket?,
+        listen: listen_read?,
+        anonymous: anonymous?,
+        tokens: tokens?,
+        tls,
+        names: names_read?,
+    })
 }
 
 fn log(section: &Section<'_>) -> Option<LogConfig> {

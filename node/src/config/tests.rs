@@ -26,7 +26,7 @@ fn what_is_not_stated_has_its_default() {
     assert_eq!(config.resolvers, ResolversConfig::default());
     assert_eq!(config.measure, MeasureConfig::default());
     assert_eq!(config.admin.socket, Path::new(DEFAULT_SOCKET));
-    assert_eq!((config.admin.listen.len(), config.admin.anonymous), (0, Anonymous::Nothing));
+    assert_eq!(config.admin, AdminConfig::default());
     assert_eq!(config.log, LogConfig { format: LogFormat::Human, level: "info".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(5));
 }
@@ -59,6 +59,13 @@ fn what_is_stated_is_read() {
     assert_eq!(config.admin.socket, Path::new("/run/nigh/fra.sock"));
     assert_eq!(shown(&[&config.admin.listen[0], &config.admin.listen[1]]), "127.0.0.1:8053 [::1]:8053");
     assert_eq!(config.admin.anonymous, Anonymous::Read);
+    assert_eq!(config.admin.tokens.as_deref(), Some(Path::new("/etc/nigh/tokens")));
+    let tls = config.admin.tls.as_ref().unwrap();
+    assert_eq!(
+        (tls.certificate.as_path(), tls.key.as_path()),
+        (Path::new("/etc/nigh/admin.pem"), Path::new("/etc/nigh/admin.key"))
+    );
+    assert_eq!(config.admin.names, ["nigh.example.com"]);
     assert_eq!(config.log, LogConfig { format: LogFormat::Json, level: "info,nigh_dns=debug".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(90));
 }

@@ -67,6 +67,14 @@ impl FromStr for HostPort {
     }
 }
 
+/// A host's name, without a port.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    if !is_host_name(text) {
+        return Err("a host name without a port is expected, such as \"nigh.example.com\"".into());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 /// Letters, digits and hyphens (RFC 1123, section 2.1), underscores tolerated; not all digits in the last label, so
 /// that a mistyped IPv4 address is not looked up as a name.
 fn is_host_name(host: &str) -> bool {

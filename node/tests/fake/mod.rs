@@ -44,7 +44,6 @@ impl Fake {
     }
 
     /// Serves over TCP as well, and says where.
-    #[allow(dead_code, reason = "the tests of the command line need no TCP")]
     pub async fn serve_tcp(self: &Arc<Self>, folder: &Path, access: Access) -> (SocketAddr, CancellationToken) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -112,7 +112,7 @@ impl Args {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let name = parse(&self.name)?;
         let named = self.socket.is_given();
-        let client = self.socket.client();
+        let client = self.socket.client()?;
         let mesh = match known(&client).await {
             Ok(mesh) => Some(mesh),
             // Who names a node wants it asked; without one the packets tell enough.
