@@ -19,6 +19,8 @@ mod monitoring;
 #[allow(dead_code)]
 #[path = "processes/origins.rs"]
 mod origins;
+#[path = "operating/pages.rs"]
+mod pages;
 #[path = "operating/reference.rs"]
 mod reference;
 
