@@ -186,6 +186,42 @@ fn the_tutorial_leads_from_nothing_to_a_delegated_zone() {
 }
 
 #[test]
+fn how_to_delegate() {
+    let programs = [("knotd", "knot"), ("pdns_server", "pdns-server")];
+    follow(Some("deploy/docs/how-to/delegate.md"), &programs);
+}
+
+#[test]
+fn how_to_add_a_pop() {
+    follow(Some("deploy/docs/how-to/add-a-pop.md"), &[]);
+}
+
+#[test]
+fn how_to_drain() {
+    follow(Some("deploy/docs/how-to/drain.md"), &[]);
+}
+
+#[test]
+fn how_to_lose_a_region() {
+    follow(Some("deploy/docs/how-to/lose-a-region.md"), &[]);
+}
+
+#[test]
+fn how_to_rotate_keys() {
+    follow(Some("deploy/docs/how-to/rotate-keys.md"), &[]);
+}
+
+#[test]
+fn how_to_restore() {
+    follow(Some("deploy/docs/how-to/restore.md"), &[]);
+}
+
+#[test]
+fn how_to_upgrade() {
+    follow(Some("deploy/docs/how-to/upgrade.md"), &[]);
+}
+
+#[test]
 fn what_is_shown_must_come_in_that_order() {
     let output = "NAME   VERDICT\nfra    alive   12 ms\nnyc    dead\n";
     let shown = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
