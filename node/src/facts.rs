@@ -426,6 +426,7 @@ mod tests {
             draining: false,
             version: String::new(),
             pressure: 0,
+            location: None,
         }
     }
 

@@ -43,6 +43,7 @@ use crate::{
     dns_a::importer::Resolvers,
     dns_a::side::{Doing, Side},
     facts::{Facts, Reader},
+    history::{self, Feed},
     identity,
     measure::{self, Means, Measurements, NodeKey, Prober, Settings, Sources, Target, Wanted},
     membership::{self, State},
@@ -210,10 +211,12 @@ impl Node {
             draining: AtomicBool::new(false),
             drain: Notify::new(),
             probes: prober.reporter(),
+            feed: Feed::default(),
             measured: prober.measurements(),
         });
         let admin = CancellationToken::new();
         let admin_task = tokio::spawn(serve_admin(admin_server, running.clone(), admin.clone()));
+        tokio::spawn(history::record(running.clone(), admin.clone()));
         let profile = Profile {
             name,
             pop: config.node.pop.clone(),
@@ -222,6 +225,7 @@ impl Node {
             draining: false,
             version: env!("CARGO_PKG_VERSION").into(),
             pressure: 0,
+            location: config.node.location,
         };
         let claims = config.claims.iter().map(|claim| Claim::new(claim.prefix, claim.preference)).collect();
         let publisher = Publisher::new(mesh.clone(), profile, claims, finding.looks(), left, last_run);

@@ -23,6 +23,7 @@ use crate::{
     admin::{
         ExplainQuery, Explained, Refusal, RefusalKind, Source, Submitted,
         dns_a_report::{DelegationLine, Imports},
+        picture::{Heat, MeshMap},
         preview::Preview,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
@@ -31,9 +32,11 @@ use crate::{
         },
     },
     catalogue::{self, Records, name::text, record::Record},
+    dashboard,
     discovery::{Findings, shown},
     dns_a::side::{self, Doing},
     facts::{Facts, NodeFacts},
+    history::Feed,
     measure::{Measurements, Reporter},
     membership::{self, State},
     metrics,
@@ -85,6 +88,8 @@ pub struct Running {
     pub drain: Notify,
     /// Asks the prober what it is doing.
     pub probes: Reporter,
+    /// What it remembers of itself.
+    pub feed: Feed,
     /// What it found.
     pub measured: watch::Receiver<Arc<Measurements>>,
 }
@@ -313,6 +318,25 @@ impl Source for Running {
         latest.facts.listed.catalogue.services.iter().map(|(name, service)| service_line(name, service)).collect()
     }
 
+    fn map(&self) -> MeshMap {
+        dashboard::map(&self.latest.load().facts)
+    }
+
+    fn heat(&self, service: &str) -> Result<Heat, Refusal> {
+        let not_found = || Refusal {
+            kind: RefusalKind::NotFound,
+            error: format!("no service named {service:?} is known here"),
+            hint: "`nigh services` lists them".into(),
+        };
+        let mut name = Name::from_str_relaxed(service).map_err(|_| not_found())?;
+        name.set_fqdn(true);
+        dashboard::heat(&self.latest.load().facts, &self.snapshot.load(), &name).ok_or_else(not_found)
+    }
+
+    fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     fn pools(&self) -> Imports {
         let latest = self.latest.load();
         side::imports(&latest.facts, &latest.dns_a)
@@ -387,7 +411,7 @@ impl Source for Running {
     }
 }
 
-fn standing(standing: Standing) -> Verdict {
+pub(crate) fn standing(standing: Standing) -> Verdict {
     match standing {
         Standing::Alive => Verdict::Alive,
         Standing::Draining => Verdict::Draining,
@@ -396,7 +420,7 @@ fn standing(standing: Standing) -> Verdict {
     }
 }
 
-fn verdict_of(verdict: verdict::Verdict) -> Verdict {
+pub(crate) fn verdict_of(verdict: verdict::Verdict) -> Verdict {
     match verdict {
         verdict::Verdict::Alive => Verdict::Alive,
         verdict::Verdict::Dead => Verdict::Dead,

@@ -14,7 +14,10 @@
 mod access;
 mod client;
 mod connection;
+mod coverage;
 pub mod dns_a_report;
+mod events;
+pub mod picture;
 pub mod preview;
 pub mod probes;
 mod remote;

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, Access};
 use super::preview::{Preview, Proposal};
 use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
+use super::{coverage, events};
 use crate::catalogue::record::Record;
 use crate::catalogue::{admission, hlc};
+use crate::dashboard;
 
 /// The largest request body: a full batch of records ([`MAX_BATCH`]) in base64 and JSON, with room to spare.
 pub(super) const MAX_REQUEST: usize = 4 << 20;
@@ -58,7 +60,7 @@ pub(super) fn router<S: Source>(source: Arc<S>, access: Arc<Access>, request_tim
 
 /// What everybody may read who reaches the listener: pages that hold nothing of this node, and ask for a token.
 fn pages() -> Router {
-    Router::new()
+    dashboard::router()
 }
 
 /// What needs a role.
@@ -70,10 +72,15 @@ fn api<S: Source>(source: Arc<S>) -> Router {
         .route("/v1/equivocations", get(async |State(node): State<Arc<S>>| Json(node.equivocations())))
         .route("/v1/admissions", get(async |State(node): State<Arc<S>>| Json(Pages::encode(&node.admissions()))))
         .route("/v1/claims", get(async |State(node): State<Arc<S>>| Json(node.claims())))
+        .route("/v1/coverage", get(coverage::coverage::<S>))
         .route("/v1/unclaimed", get(async |State(node): State<Arc<S>>| Json(node.unclaimed())))
         .route("/v1/latency", get(async |State(node): State<Arc<S>>| Json(node.latency())))
         .route("/v1/probes", get(async |State(node): State<Arc<S>>| Json(node.probes().await)))
         .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
+        .route("/v1/map", get(async |State(node): State<Arc<S>>| Json(node.map())))
+        .route("/v1/heat", get(events::heat::<S>))
+        .route("/v1/history", get(events::history::<S>))
+        .route("/v1/events", get(events::events::<S>))
         .route("/v1/pools", get(async |State(node): State<Arc<S>>| Json(node.pools())))
         .route("/v1/delegations", get(async |State(node): State<Arc<S>>| Json(node.delegations())))
         .route("/v1/explain", get(explain::<S>))
@@ -165,7 +172,7 @@ async fn unknown_path(request: Request) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         error: format!("nothing at {}", request.uri().path()),
-        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, unclaimed, latency, probes, services, pools, delegations, explain, catalogue, preview and drain, and /metrics".into(),
+        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, coverage, unclaimed, latency, probes, services, map, heat, history, events, pools, delegations, explain, catalogue, preview and drain, /metrics, and the dashboard at /".into(),
     }
 }
 

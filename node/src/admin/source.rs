@@ -10,8 +10,10 @@ use nigh_gossip::{NodeId, Page};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{name, record::Record};
+use crate::history::Feed;
 
 use super::dns_a_report::{DelegationLine, Imports};
+use super::picture::{Heat, MeshMap};
 use super::preview::Preview;
 use super::report::{
     ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status, UnclaimedLine,
@@ -42,6 +44,15 @@ pub trait Source: Send + Sync + 'static {
     fn probes(&self) -> impl Future<Output = Vec<ProbedLine>> + Send;
     /// All services, by name.
     fn services(&self) -> Vec<ServiceLine>;
+    /// The nodes with their places, and who is linked to whom.
+    fn map(&self) -> MeshMap;
+    /// A service as each node sees it, and what its clients get.
+    ///
+    /// # Errors
+    /// There is no service of that name.
+    fn heat(&self, service: &str) -> Result<Heat, Refusal>;
+    /// What the node remembers of itself, and tells those who watch.
+    fn feed(&self) -> &Feed;
     /// What was imported from DNS-A, by origin.
     fn pools(&self) -> Imports;
     /// The delegations that some node keeps at DNS-A, by zone.

@@ -31,6 +31,8 @@ pub use fault::{Fault, Faults as ConfigErrors};
 pub use nigh_dns::Label;
 pub use value::HostPort;
 
+use crate::location::Location;
+
 /// Where the admin socket is unless the file, `--socket` or `NIGH_SOCKET` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/nigh/nigh.sock";
 
@@ -94,6 +96,8 @@ pub struct NodeConfig {
     pub name: Label,
     /// The point of presence, for people; may be empty.
     pub pop: String,
+    /// Where it stands, for maps.
+    pub location: Option<Location>,
     /// Key, pages and learnt peers are kept here.
     pub state_dir: PathBuf,
 }

@@ -29,7 +29,7 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let keys = ["node", "mesh", "dns", "claim", "resolvers", "networks", "measure", "admin", "log", "drain"];
     let root = document.root(&[&keys[..], &dns_a::KEYS].concat());
-    let node = node(&root.section("node", &["name", "pop", "state_dir"]));
+    let node = node(&root.section("node", &["name", "pop", "location", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
     let dns = dns(&root.section("dns", &["listen", "advertise", "rate_limit", "capacity"]));
     let claims = claims(&root);
@@ -61,10 +61,11 @@ fn node(section: &Section<'_>) -> Option<NodeConfig> {
         .require("name", "the node's name, one DNS label, such as name = \"fra\"")
         .and_then(|item| item.text(value::node_name));
     let pop = optional(section.get("pop"), String::new(), |item| item.text(value::short_text));
+    let location = optional(section.get("location"), None, |item| item.text(|text| text.parse().map(Some)));
     let state_dir = section
         .require("state_dir", "where key and pages are kept, such as state_dir = \"/var/lib/nigh\"")
         .and_then(|item| item.text(value::absolute_path));
-    Some(NodeConfig { name: name?, pop: pop?, state_dir: state_dir? })
+    Some(NodeConfig { name: name?, pop: pop?, location: location?, state_dir: state_dir? })
 }
 
 fn mesh(section: &Section<'_>) -> Option<MeshConfig> {

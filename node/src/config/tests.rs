@@ -16,6 +16,7 @@ fn what_is_not_stated_has_its_default() {
     let config = Config::parse(SMALLEST).unwrap();
     assert_eq!(config.node.name.as_str(), "fra");
     assert_eq!(config.node.pop, "");
+    assert_eq!(config.node.location, None);
     assert_eq!(config.node.state_dir, Path::new("/var/lib/nigh"));
     assert_eq!(config.mesh.advertise, config.mesh.listen);
     assert!(config.mesh.bootstrap.is_empty());
@@ -37,6 +38,7 @@ fn what_is_stated_is_read() {
     let shown = |items: &[&dyn ToString]| items.iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ");
     let NodeConfig { name, pop, .. } = &config.node;
     assert_eq!((name.as_str(), pop.as_str()), ("fra-2", "Frankfurt (DE), Ünal"));
+    assert_eq!(config.node.location, "50.11, 8.68".parse().ok());
     assert_eq!(shown(&[&config.mesh.listen[0], &config.mesh.listen[1]]), "0.0.0.0:4242 [::]:4242");
     assert_eq!(shown(&[&config.mesh.advertise[0], &config.mesh.advertise[1]]), "198.51.100.7:4242 [2001:db8::7]:14242");
     let bootstrap: Vec<String> = config.mesh.bootstrap.iter().map(ToString::to_string).collect();

@@ -277,6 +277,7 @@ pub fn node_config(plan: &Plan, city: City, mesh_id: &str, folder: &Path) -> Str
         r#"[node]
 name = "{name}"
 pop = "{place}"
+location = "{location}"
 state_dir = {state}
 
 [mesh]
@@ -298,6 +299,7 @@ answer_for = "200ms"     # nobody waits for a demo to drain
 {claims}"#,
         name = city.node(),
         place = city.place(),
+        location = city.location(),
         state = quoted(state_dir(folder, city)),
         socket = quoted(folder.join(format!("{}.sock", city.node()))),
         bootstrap = bootstrap.join(", "),

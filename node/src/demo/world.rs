@@ -42,6 +42,7 @@ pub struct Origin(usize);
 struct CityFacts {
     node: &'static str,
     place: &'static str,
+    location: &'static str,
     isp: &'static str,
     /// The city whose node is the next claimant of this ISP.
     next: usize,
@@ -55,6 +56,7 @@ const FACTS: [CityFacts; CITIES] = [
     CityFacts {
         node: "fra",
         place: "Frankfurt",
+        location: "50.11, 8.68",
         isp: "Main Telecom",
         next: 1,
         to_cities_ms: [1, 91, 206, 164, 232],
@@ -63,6 +65,7 @@ const FACTS: [CityFacts; CITIES] = [
     CityFacts {
         node: "nyc",
         place: "New York",
+        location: "40.71, -74.01",
         isp: "Hudson Fibre",
         next: 0,
         to_cities_ms: [91, 1, 119, 228, 157],
@@ -71,6 +74,7 @@ const FACTS: [CityFacts; CITIES] = [
     CityFacts {
         node: "sao",
         place: "Sao Paulo",
+        location: "-23.55, -46.63",
         isp: "Paulista Net",
         next: 1,
         to_cities_ms: [206, 119, 1, 334, 259],
@@ -79,6 +83,7 @@ const FACTS: [CityFacts; CITIES] = [
     CityFacts {
         node: "sin",
         place: "Singapore",
+        location: "1.35, 103.82",
         isp: "Merlion Cable",
         next: 4,
         to_cities_ms: [164, 228, 334, 1, 78],
@@ -87,6 +92,7 @@ const FACTS: [CityFacts; CITIES] = [
     CityFacts {
         node: "tyo",
         place: "Tokyo",
+        location: "35.68, 139.69",
         isp: "Sumida Online",
         next: 3,
         to_cities_ms: [232, 157, 259, 78, 1],
@@ -120,6 +126,11 @@ impl City {
     /// The city's name.
     pub fn place(self) -> &'static str {
         self.facts().place
+    }
+
+    /// Where it is, as a configuration says it.
+    pub fn location(self) -> &'static str {
+        self.facts().location
     }
 
     /// The ISP's name.

@@ -9,6 +9,8 @@ use nigh_dns::Label;
 use nigh_gossip::codec;
 use serde::{Deserialize, Serialize};
 
+use crate::location::Location;
+
 /// Addresses of one node that a reader looks at; as many as a configuration may list.
 const MAX_ADDRESSES: usize = crate::config::MAX_ADDRESSES;
 /// Cuts of one node that a reader looks at, and so the most that a node volunteers for.
@@ -34,6 +36,9 @@ pub struct Profile {
     /// How many quarters of its claims it leaves to others for now ([`crate::pressure`]).
     #[serde(default)]
     pub pressure: u8,
+    /// Where it stands, for maps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
 }
 
 impl Profile {
@@ -48,6 +53,7 @@ impl Profile {
         // These texts reach terminals and logs.
         profile.pop.retain(|c| !c.is_control());
         profile.version.retain(|c| !c.is_control());
+        profile.location = profile.location.filter(|location| location.is_on_earth());
         Some(profile)
     }
 }
@@ -66,7 +72,32 @@ mod tests {
             draining: false,
             version: "0.1.0".into(),
             pressure: 0,
+            location: Some("50.11, 8.68".parse().unwrap()),
         }
+    }
+
+    /// A profile as it was before there were locations.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Earlier {
+        name: Label,
+        pop: String,
+        dns: Vec<IpAddr>,
+        serves: Vec<Label>,
+        draining: bool,
+        version: String,
+        pressure: u8,
+    }
+
+    #[test]
+    fn profiles_are_read_by_versions_that_know_nothing_of_locations_and_the_other_way_round() {
+        let located = profile();
+        let Profile { name, pop, dns, serves, draining, version, pressure, .. } = located.clone();
+        let earlier = Earlier { name, pop, dns, serves, draining, version, pressure };
+        let without = Profile { location: None, ..located.clone() };
+        assert_eq!(codec::encode(&without), codec::encode(&earlier));
+        assert_eq!(Profile::decode(&codec::encode(&earlier)), Some(without));
+        let read: Earlier = codec::decode(&codec::encode(&located)).unwrap();
+        assert_eq!(read, earlier);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use nigh::admin::dns_a_report::{DelegationLine, Imports, PoolLine, PoolState, ZoneLine};
+use nigh::admin::picture::{Heat, MeshMap};
 use nigh::admin::preview::{Preview, ServicePreview};
 use nigh::admin::report::{
     Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MeasureStatus,
@@ -18,6 +19,7 @@ use nigh::admin::report::{
 };
 use nigh::admin::{Access, ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
 use nigh::catalogue::record::Record;
+use nigh::history::Feed;
 use nigh::identity;
 use nigh_gossip::{NodeId, Page, Table};
 use serde_json::json;
@@ -31,6 +33,7 @@ pub struct Fake {
     /// Whether `submit` never ends.
     pub stuck: AtomicBool,
     pub request_timeout: Duration,
+    pub feed: Feed,
 }
 
 impl Fake {
@@ -40,7 +43,14 @@ impl Fake {
 
     /// One whose `submit` may never end, and that gives requests up after `request_timeout`.
     pub fn stuck_after(operator: SigningKey, stuck: bool, request_timeout: Duration) -> Self {
-        Self { operator, pages: Mutex::default(), draining: false.into(), stuck: stuck.into(), request_timeout }
+        Self {
+            operator,
+            pages: Mutex::default(),
+            draining: false.into(),
+            stuck: stuck.into(),
+            request_timeout,
+            feed: Feed::default(),
+        }
     }
 
     /// Serves over TCP as well, and says where.
@@ -194,6 +204,18 @@ impl Source for Fake {
             flapping: false,
         };
         vec![row("fra-1", ServerState::Up, Some(1.26)), row("nyc-1", ServerState::Down, None)]
+    }
+
+    fn map(&self) -> MeshMap {
+        MeshMap::default()
+    }
+
+    fn heat(&self, service: &str) -> Result<Heat, Refusal> {
+        Ok(Heat { service: service.into(), ..Heat::default() })
+    }
+
+    fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     fn pools(&self) -> Imports {
