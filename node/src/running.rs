@@ -182,6 +182,7 @@ impl Source for Running {
             verdict: standing(node.standing),
             dns_addresses: node.profile.dns.clone(),
             cuts: node.profile.serves.iter().map(Label::to_string).collect(),
+            version: node.profile.version.clone(),
             ..peer(node.id, &node.member, me)
         });
         let nameless = latest.facts.nameless.iter().map(|(id, member)| peer(*id, member, me));
@@ -456,6 +457,7 @@ fn peer(id: NodeId, member: &MemberView, me: NodeId) -> Peer {
         dns_addresses: Vec::new(),
         cuts: Vec::new(),
         equivocated: false,
+        version: String::new(),
         is_self: id == me,
     }
 }

@@ -94,7 +94,7 @@ async fn every_report_has_the_keys_that_scripts_read() {
     let peer = json!({
         "name": "nyc", "id": "abcdefghijklmnop", "pop": "", "verdict": "dead", "linked": true, "rtt_ms": 81.25,
         "incarnation": 3, "mesh_addresses": ["192.0.2.7:4242"], "dns_addresses": ["192.0.2.7"], "cuts": ["nyc"],
-        "equivocated": true, "self": false,
+        "equivocated": true, "version": "0.1.0", "self": false,
     });
     assert_eq!(get("peers").await[1], peer);
     let member = json!({

@@ -250,6 +250,9 @@ pub struct Peer {
     /// Whether two pages of one version, signed by it, are held.
     #[serde(default)]
     pub equivocated: bool,
+    /// The version of nigh that it runs; empty until its profile has come.
+    #[serde(default)]
+    pub version: String,
     /// Whether this is the node that answers.
     #[serde(rename = "self")]
     pub is_self: bool,

@@ -7,6 +7,7 @@
 mod admit;
 mod apply;
 mod dns_a;
+mod doctor;
 mod exit;
 mod files;
 mod id;
@@ -92,6 +93,8 @@ enum Command {
     Delegations(Read),
     /// What a query would be answered, and why
     Explain(Explain),
+    /// Look a node over: what is wrong with it, its host, its mesh and its delegation, and what to do
+    Doctor(doctor::Args),
     /// Walk from the root to the answer as a resolver does, and show every step: who was asked, what came, how long it took
     Trace(trace::Args),
     /// Withdraw the node's claims, answer a while longer and stop, as on SIGTERM
@@ -247,6 +250,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let query = ExplainQuery { name, from, rtype, at };
             block_on(Threads::One, read::explain(read.socket.client()?, read.json, query))??;
         }
+        Command::Doctor(doctor) => return block_on(Threads::One, doctor.run())?,
         Command::Trace(trace) => return block_on(Threads::One, trace.run())?,
         Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()?))??,
         Command::Completions(completions) => completions.run()?,

@@ -131,6 +131,7 @@ impl Source for Fake {
             dns_addresses: vec!["192.0.2.7".parse().unwrap()],
             cuts: vec![name.into()],
             equivocated: name == "nyc",
+            version: "0.1.0".into(),
             is_self: name == "fra",
         };
         vec![peer("fra", Verdict::Alive, None), peer("nyc", Verdict::Dead, Some(81.25))]

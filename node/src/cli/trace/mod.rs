@@ -127,7 +127,7 @@ impl Args {
             resolver: self.resolver,
             mesh,
         };
-        let trace = walked(plan, Some(&client)).await;
+        let (trace, _) = walked(plan, Some(&client)).await;
         match self.json {
             true => output::print_json(&trace)?,
             false => output::print(&show::page(&trace))?,
@@ -137,13 +137,17 @@ impl Args {
     }
 }
 
-/// Walks to the end.
-pub(super) async fn walked(plan: Plan, client: Option<&Client>) -> Trace {
+/// Walks to the end with packets alone; gives the way, and all zones that were named on it.
+pub(super) async fn walk_to(plan: Plan) -> (Trace, Vec<Delegation>) {
+    walked(plan, None).await
+}
+
+async fn walked(plan: Plan, client: Option<&Client>) -> (Trace, Vec<Delegation>) {
     let (rtype, resolver) = (plan.rtype, plan.resolver);
     let (mut walk, mut next) = Walk::begin(plan);
     loop {
         next = match next {
-            Next::Done(trace) => return *trace,
+            Next::Done(trace) => return (*trace, walk.known()),
             Next::Ask(ask) => {
                 let (heard, took) = wire::exchange(&ask).await;
                 walk.heard(heard, took)

@@ -403,6 +403,11 @@ impl Walk {
         self.plan.start.zone.is_root() && self.plan.start.servers.iter().any(|server| server.name.is_some())
     }
 
+    /// The zones that were met, with their servers as the parents named them.
+    pub(crate) fn known(self) -> Vec<Delegation> {
+        self.known.into_values().collect()
+    }
+
     fn node_at(&self, address: IpAddr) -> Option<String> {
         self.plan.mesh.as_ref()?.nodes.get(&address).cloned()
     }
