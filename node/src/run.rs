@@ -45,7 +45,7 @@ use crate::{
     facts::{Facts, Reader},
     history::{self, Feed},
     identity,
-    measure::{self, Means, Measurements, NodeKey, Prober, Settings, Sources, Target, Wanted},
+    measure::{self, Means, Measurements, NodeKey, Prober, Settings, Target, Wanted},
     membership::{self, State},
     pressure::Pressure,
     projection::{self, claims::Claimed, networks::Tables},
@@ -181,7 +181,7 @@ impl Node {
         }
         let bound = Some((handler.clone(), udp, tcp));
         let (wanted, aims) = watch::channel(Wanted::default());
-        let prober = measure::spawn(Settings { seed, means: means(&config), epoch }, aims);
+        let prober = measure::spawn(Settings { seed, means: Means::of(&config), epoch }, aims);
         let mut reader = Reader::new(name.clone(), config.mesh.id);
         let mut view = mesh.view();
         let facts = reader.read(Duration::ZERO, unix().as_secs(), &view.borrow_and_update());
@@ -559,17 +559,6 @@ async fn serve_admin(server: admin::Server, running: Arc<Running>, stop: Cancell
 /// The wall clock, since 1970.
 pub(crate) fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn means(config: &Config) -> Means {
-    let mut sources = Sources::default();
-    for address in &config.measure.source {
-        match address {
-            std::net::IpAddr::V4(v4) => sources.v4 = Some(*v4),
-            std::net::IpAddr::V6(v6) => sources.v6 = Some(*v6),
-        }
-    }
-    Means { sources, authorities: config.measure.authorities.clone(), commands: config.measure.commands.clone() }
 }
 
 /// Who is asked for origins that name no server of DNS-A.

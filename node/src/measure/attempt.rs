@@ -16,6 +16,7 @@ use super::target::{Probe, ProbeKind};
 use super::tcp::{self, Sources};
 use super::web::{self, Web, tls::Tls};
 use super::{dns, icmp};
+use crate::config::Config;
 
 /// What probes of one node share.
 #[derive(Debug)]
@@ -34,6 +35,20 @@ pub struct Means {
     pub authorities: Option<PathBuf>,
     /// Where the programs are that may be run.
     pub commands: Option<PathBuf>,
+}
+
+impl Means {
+    /// What a configuration gives.
+    pub fn of(config: &Config) -> Self {
+        let mut sources = Sources::default();
+        for address in &config.measure.source {
+            match address {
+                std::net::IpAddr::V4(v4) => sources.v4 = Some(*v4),
+                std::net::IpAddr::V6(v6) => sources.v6 = Some(*v6),
+            }
+        }
+        Self { sources, authorities: config.measure.authorities.clone(), commands: config.measure.commands.clone() }
+    }
 }
 
 impl Tools {

@@ -135,9 +135,15 @@ impl Shell {
             let Some(problem) = found else { return };
             let (line, commands) = (step.line, &step.commands);
             assert!(step.soon && Instant::now() < deadline, "{page}:{line}:\n{commands}\n{problem}");
-            std::thread::sleep(AGAIN);
+            rest();
         }
     }
+}
+
+/// Between two looks at something that comes soon.
+#[allow(clippy::disallowed_methods, reason = "nothing else runs on this thread")]
+fn rest() {
+    std::thread::sleep(AGAIN);
 }
 
 impl Drop for Shell {
