@@ -34,6 +34,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAVE: Duration = Duration::from_secs(3);
 /// Between two looks at something that is about to happen.
 pub const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How long certificates hold: so long that no node warns of the end.
+const CERTIFICATE: u64 = 90 * 86_400;
 /// Lines of a log that go into an error.
 const LOG_TAIL: usize = 12;
 
@@ -86,7 +88,7 @@ impl Fleet {
         self.folder.join(format!("{}.log", city.node()))
     }
 
-    /// Gives a node its certificate, for what it claims and a day, as `nigh admit --out` does.
+    /// Gives a node its certificate, for what it claims and a season, as `nigh admit --out` does.
     pub fn admit(&self, city: City) -> anyhow::Result<()> {
         let operator = identity::load(&self.operator_key(), Kind::Operator)?;
         let state = state_dir(&self.folder, city);
@@ -98,7 +100,7 @@ impl Fleet {
             name: city.node().into(),
             serial: getrandom::u64().context("no randomness from the system")?,
             prefixes: config.claims.iter().map(|claim| claim.prefix).collect(),
-            not_after: millis / 1000 + 86_400,
+            not_after: millis / 1000 + CERTIFICATE,
         };
         Ok(certificate::write(&state.join(certificate::FILE), &certificate.sign(&operator, millis, 0))?)
     }
@@ -293,6 +295,8 @@ source = ["{address}"]   # the origins tell by it how far away this node is
 
 [admin]
 socket = {socket}
+listen = "{address}:{admin_port}"   # the dashboard
+anonymous = "read"       # from this host, and it is only a demo
 
 [drain]
 answer_for = "200ms"     # nobody waits for a demo to drain
@@ -304,6 +308,7 @@ answer_for = "200ms"     # nobody waits for a demo to drain
         socket = quoted(folder.join(format!("{}.sock", city.node()))),
         bootstrap = bootstrap.join(", "),
         mesh_port = plan.mesh_port,
+        admin_port = plan.admin_port,
         dns_port = plan.dns_port,
     )
 }
@@ -314,7 +319,7 @@ mod tests {
     use super::*;
 
     const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    const PLAN: Plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080 };
+    const PLAN: Plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080, admin_port: 8053 };
 
     #[test]
     fn every_node_gets_a_configuration_that_is_right() {

@@ -1,4 +1,4 @@
-//! The ground a demo stands on: one block 127.X.0.0/16 and three ports that nobody else uses, and a private folder.
+//! The ground a demo stands on: one block 127.X.0.0/16 and four ports that nobody else uses, and a private folder.
 //!
 //! Two demos at the same time must not meet. A TCP socket listening on 127.X.0.1 is the lock of block X: the kernel
 //! gives it to one process, for all users, and takes it back however that process ends. Rejected: a lock file, which
@@ -18,9 +18,14 @@ use super::world::{City, Origin, Plan};
 
 /// Blocks to choose from: as many demos may run at the same time.
 const BLOCKS: std::ops::RangeInclusive<u8> = 77..=120;
-/// Ports to choose from (DNS, mesh, HTTP): below the ephemeral range, so that no outgoing socket sits on them.
-const PORTS: [(u16, u16, u16); 4] =
-    [(5300, 4242, 8080), (15_300, 14_242, 18_080), (25_300, 24_242, 28_080), (6353, 6242, 6080)];
+/// Ports to choose from (DNS, mesh, HTTP, dashboards): below the ephemeral range, so that no outgoing socket sits on them.
+const PORTS: [Ports; 4] = [
+    (5300, 4242, 8080, 8053),
+    (15_300, 14_242, 18_080, 18_053),
+    (25_300, 24_242, 28_080, 28_053),
+    (6353, 6242, 6080, 6053),
+];
+type Ports = (u16, u16, u16, u16);
 /// Port of the lock.
 const LOCK_PORT: u16 = 7677;
 /// Longest path of a Unix socket on Linux, its closing zero not counted.
@@ -42,7 +47,7 @@ impl Ground {
         Self::take_among(BLOCKS, &PORTS)
     }
 
-    fn take_among(blocks: std::ops::RangeInclusive<u8>, ports: &[(u16, u16, u16)]) -> anyhow::Result<Self> {
+    fn take_among(blocks: std::ops::RangeInclusive<u8>, ports: &[Ports]) -> anyhow::Result<Self> {
         let mut passed = Vec::new();
         let mut last = None;
         for x in blocks {
@@ -58,8 +63,8 @@ impl Ground {
                     continue;
                 }
             };
-            for &(dns_port, mesh_port, http_port) in ports {
-                let plan = Plan { x, dns_port, mesh_port, http_port };
+            for &(dns_port, mesh_port, http_port, admin_port) in ports {
+                let plan = Plan { x, dns_port, mesh_port, http_port, admin_port };
                 match probe(&plan) {
                     Ok(()) => return Ok(Self { plan, passed, _lock: lock }),
                     Err(clash) => last = Some(clash),
@@ -83,6 +88,7 @@ fn probe(plan: &Plan) -> Result<(), String> {
         tcp(node, plan.dns_port)?;
         udp(node, plan.mesh_port)?;
         tcp(node, plan.mesh_port)?;
+        tcp(node, plan.admin_port)?;
         udp(plan.resolver(city), 0)?;
     }
     Origin::all().try_for_each(|origin| tcp(plan.origin(origin), plan.http_port))
@@ -150,7 +156,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     // Blocks and ports of their own: a demo may be running beside the tests.
-    const TEST_PORTS: [(u16, u16, u16); 2] = [(31_053, 31_042, 31_080), (31_153, 31_142, 31_180)];
+    const TEST_PORTS: [Ports; 2] = [(31_053, 31_042, 31_080, 31_085), (31_153, 31_142, 31_180, 31_185)];
 
     #[test]
     fn a_second_demo_takes_the_next_block_and_a_third_is_told() {

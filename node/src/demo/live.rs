@@ -22,11 +22,13 @@ pub fn invite(stage: &mut Stage) {
     let program = std::env::args().next().unwrap_or_else(|| "nigh".to_owned());
     stage.screen.heading("The mesh goes on. Try in another terminal:");
     stage.screen.line(&format!(
-        "  export NIGH_SOCKET={socket}\n\
+        "  {dashboard}          in a browser: the dashboard\n\
+         \x20 export NIGH_SOCKET={socket}\n\
          \x20 {program} status            (or peers, claims, latency, services; --json for programs)\n\
          \x20 {program} explain {WWW} --from {from}\n\
          \x20 dig -b {from} -p {port} @{at} {WWW}\n\
          \x20 kill -9 {pid}               (the node of {place}; it comes back after {back} s)\n",
+        dashboard = plan.dashboard(nyc),
         from = plan.resolver(fra),
         port = plan.dns_port,
         at = plan.node(nyc),

@@ -76,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_origin_is_as_far_as_the_asker_is() {
-        let plan = Plan { x: 124, dns_port: 0, mesh_port: 0, http_port: 31_280 };
+        let plan = Plan { x: 124, dns_port: 0, mesh_port: 0, http_port: 31_280, admin_port: 0 };
         let _origins = start(plan).await.unwrap();
         let tokyo = City::by_node("tyo").unwrap();
         let best = tokyo.best_origin();

@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn the_catalogue_is_right_and_holds_both_modes() {
-        let plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080 };
+        let plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080, admin_port: 8053 };
         let text = catalogue(&plan);
         let catalogue = Catalogue::parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
         assert_eq!((catalogue.zones.len(), catalogue.services.len()), (1, 2));

@@ -197,6 +197,8 @@ pub struct Plan {
     pub mesh_port: u16,
     /// Port of every origin.
     pub http_port: u16,
+    /// Port of every node's dashboard.
+    pub admin_port: u16,
 }
 
 impl Plan {
@@ -207,6 +209,11 @@ impl Plan {
     /// The node's address.
     pub fn node(&self, city: City) -> IpAddr {
         self.address(city.0 + 1, 1)
+    }
+
+    /// Where a browser finds the node's dashboard.
+    pub fn dashboard(&self, city: City) -> String {
+        format!("http://{}:{}/", self.node(city), self.admin_port)
     }
 
     /// The ISP's resolver.
@@ -274,7 +281,7 @@ mod tests {
     use super::*;
     use crate::demo::resolver::lookup::TIMEOUT;
 
-    const PLAN: Plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080 };
+    const PLAN: Plan = Plan { x: 77, dns_port: 5300, mesh_port: 4242, http_port: 8080, admin_port: 8053 };
 
     #[test]
     fn an_address_tells_the_place_and_nothing_else_does() {

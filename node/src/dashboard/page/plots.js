@@ -8,9 +8,9 @@ const KINDS = [
 ];
 const LANES = [["member", "Nodes"], ["server", "Servers"], ["answer", "Answers"], ["catalogue", "Edits"], ["warning", "Warnings"], ["node", "This node"]];
 const HEIGHT = 150;
-const BOX = { left: 44, right: 8, top: 8, bottom: 22 };
+const BOX = { left: 52, right: 8, top: 8, bottom: 22 };
 /** Pixels between two points: finer is not seen, and costs. */
-const GRAIN = 3;
+const GRAIN = 5;
 const STEADY_LANE = (HEIGHT - BOX.top - BOX.bottom) / LANES.length;
 
 /** The samples of one step, column by column, and the newest last. */
@@ -94,7 +94,7 @@ function roundUp(value) {
 }
 
 const CHARTS = [
-  { key: "queries", title: "Questions a second", draw: stacked, legend: KINDS.map(([, words, color]) => [`b${color}`, words]) },
+  { key: "queries", title: "Questions a second", draw: stacked, legend: [] },
   { key: "rtt", title: "Round trip to what resolvers of this node get", draw: lines, legend: [["b1", "median"], ["b4", "worst service"]] },
   { key: "changes", title: "Changes of answer", draw: bars, legend: [] },
   { key: "happenings", title: "What happened", draw: lanes, legend: [] },
@@ -119,10 +119,21 @@ export function showPlots(past, span) {
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     svg.replaceChildren(...timeAxis(view), ...chart.draw(view));
     chart.view = view;
+    if (chart.key === "queries") kindsLegend(figure, view);
     if (past.columns.time_s.length === 0) svg.append(s("text", { class: "axis", x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "Remembering since just now…"));
   }
   shown = { from, until, span };
   point(cursor);
+}
+
+/** Only of kinds that there are: seven names are more than a glance takes in. */
+function kindsLegend(figure, { slot }) {
+  const there = KINDS.filter(([name]) => slot.some((sum) => sum && sum[name] > 0));
+  const keys = there.map(([name]) => name).join();
+  const head = figure.querySelector("h3");
+  if (head.dataset.kinds === keys) return;
+  head.dataset.kinds = keys;
+  head.replaceChildren(CHARTS[0].title, ...there.map(([, words, color]) => h("span", {}, h("b", { class: `b${color}` }), words)));
 }
 
 function build(box) {

@@ -19,8 +19,8 @@ use crate::demo::world::{CITIES, City, ORIGINS, WWW, ZONE};
 
 /// Until a node answers its operator; it opens two ports and a socket.
 const UP_WITHIN: Duration = Duration::from_secs(15);
-/// Until the mesh is at rest: nodes joined, origins measured, backups volunteered.
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+/// Until the mesh is at rest: nodes joined, origins measured, backups volunteered. Seconds, but for a machine that is busy.
+const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 
 /// Starts everything; returns when the first answer came.
 pub async fn start(stage: &mut Stage, passed: &[u8]) -> anyhow::Result<Duration> {
@@ -39,6 +39,9 @@ pub async fn start(stage: &mut Stage, passed: &[u8]) -> anyhow::Result<Duration>
     // One node gets the catalogue, as from an operator; the mesh does the rest.
     let entry = City::by_node("nyc").context("the world has no nyc")?;
     until_up(stage, entry).await?;
+    stage
+        .screen
+        .event(&format!("each node shows the mesh to a browser: {} is that of nyc", stage.plan.dashboard(entry)));
     apply(stage, entry).await?;
     let first = first_answer(stage, entry).await?;
     settle(stage).await?;
