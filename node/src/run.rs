@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{self, Access},
+    admin::{self, Access, Audit},
     backups::{Move, Standby},
     catalogue::{Catalogue, arrival::Arrival, name::text},
     certificate::{self, Starting},
@@ -126,6 +126,7 @@ struct Node {
     drained_at: Option<Instant>,
     admin: CancellationToken,
     admin_task: tokio::task::JoinHandle<()>,
+    audit: Arc<Audit>,
 }
 
 impl Node {
@@ -157,7 +158,10 @@ impl Node {
         let (udp, tcp) = sockets::open(&config.dns.listen, inherited, &manager)?;
         // Each address once: a thread has a socket of its own on it.
         let listen: BTreeSet<_> = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        let admin_server = admin::Server::bind(&config.admin.socket)?.with_tcp(admin_tcp, Access::open(&config.admin)?);
+        let audit = Audit::start(name.as_str(), config.admin.audit.as_deref()).context("cannot write admin.audit")?;
+        let admin_server = admin::Server::bind(&config.admin.socket)?
+            .with_tcp(admin_tcp, Access::open(&config.admin)?)
+            .with_audit(audit.clone());
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
             signing: signing.clone(),
             mesh: config.mesh.id,
@@ -259,6 +263,7 @@ impl Node {
             drained_at: None,
             admin,
             admin_task,
+            audit,
             config,
         };
         // Who has nothing from before, and joins, looks first at what the mesh holds of it.
@@ -378,6 +383,7 @@ impl Node {
         warnings.extend(tables.warnings.iter().cloned());
         warnings.extend(problems.iter().map(ToString::to_string));
         warnings.extend(self.pressure.warning());
+        warnings.extend(self.audit.warning());
         if measured.isolated {
             warnings
                 .push("all probes fail at once, so it is this node that is cut off: its claims are withdrawn".into());

@@ -19,12 +19,16 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::audit::{Audit, Edit};
 use super::connection::Peer;
 use super::tls::{self, Tls};
 use super::tokens::{Role, Tokens};
 use super::watched::Watched;
 use super::{Refusal, RefusalKind};
 use crate::config::{AdminConfig, Anonymous};
+
+/// Of a path that was asked for in vain, so much is written down.
+const LONGEST_PATH: usize = 100;
 
 /// Why the files of the TCP listener are not to be used; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -183,32 +187,67 @@ fn is_nobodys(host: &str) -> bool {
 
 /// Refuses what a page of another site makes a browser send.
 pub(super) async fn same_site(
-    State(access): State<Arc<Access>>,
+    State((access, audit)): State<(Arc<Access>, Arc<Audit>)>,
     Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    if let Peer::Tcp(_) = peer {
-        access.check_site(request.headers())?;
+    if let Peer::Tcp(from) = peer
+        && let Err(refusal) = access.check_site(request.headers())
+    {
+        let attempt = attempt(&request);
+        note(&audit, &Who::Anonymous { from }, attempt, &refusal).await;
+        return Err(refusal);
     }
     Ok(next.run(request).await)
 }
 
+/// What is written down of a request that is refused: one to edit, or with a token that is none. A page that asks before its
+/// reader has given it a token is not worth it.
+fn attempt(request: &Request) -> Option<Edit> {
+    let noted = needed(request.method()) == Role::Write || request.headers().contains_key(header::AUTHORIZATION);
+    // Whoever asks chooses the path.
+    let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
+    noted.then(|| Edit::new(format!("{} {path}", request.method())))
+}
+
+async fn note(audit: &Audit, who: &Who, attempt: Option<Edit>, refusal: &Refusal) {
+    if let Some(attempt) = attempt {
+        audit.done(who, &attempt, Err(refusal)).await;
+    }
+}
+
+fn needed(method: &Method) -> Role {
+    if matches!(*method, Method::GET | Method::HEAD) { Role::Read } else { Role::Write }
+}
+
 /// Finds out who asks, and refuses what they may not.
 pub(super) async fn allowed(
-    State(access): State<Arc<Access>>,
+    State((access, audit)): State<(Arc<Access>, Arc<Audit>)>,
     Extension(peer): Extension<Peer>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    let needed = if matches!(*request.method(), Method::GET | Method::HEAD) { Role::Read } else { Role::Write };
-    let who = access.who(peer, request.headers())?;
+    let needed = needed(request.method());
+    let who = match access.who(peer, request.headers()) {
+        Ok(who) => who,
+        Err(refusal) => {
+            if let Peer::Tcp(from) = peer {
+                let attempt = attempt(&request);
+                note(&audit, &Who::Anonymous { from }, attempt, &refusal).await;
+            }
+            return Err(refusal);
+        }
+    };
     if who.role() < needed {
-        return Err(Refusal {
+        let refusal = Refusal {
             kind: RefusalKind::Forbidden,
             error: format!("this needs the role \"{}\"", needed.as_str()),
             hint: "use a token that has it, or the Unix socket".into(),
-        });
+        };
+        let attempt = attempt(&request);
+        note(&audit, &who, attempt, &refusal).await;
+        return Err(refusal);
     }
     request.extensions_mut().insert(who);
     Ok(next.run(request).await)

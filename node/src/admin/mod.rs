@@ -12,6 +12,7 @@
 //! **Invariant:** this module knows neither gossip's engine nor the DNS; [`Source`] is all it sees of the node.
 
 mod access;
+mod audit;
 mod client;
 mod connection;
 mod coverage;
@@ -30,6 +31,7 @@ mod tokens;
 mod watched;
 
 pub use access::{Access, AccessError};
+pub use audit::Audit;
 pub use client::{Client, ClientError};
 pub use remote::RemoteError;
 pub use server::{BindError, Server};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Json, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, Json, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,8 @@ use axum::routing::{get, post};
 use nigh_gossip::Page;
 use serde::{Deserialize, Serialize};
 
-use super::access::{self, Access};
+use super::access::{self, Access, Who};
+use super::audit::{Audit, Edit};
 use super::preview::{Preview, Proposal};
 use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
 use super::{coverage, events};
@@ -47,15 +48,22 @@ impl Pages {
     }
 }
 
-pub(super) fn router<S: Source>(source: Arc<S>, access: Arc<Access>, request_timeout: Duration) -> Router {
+pub(super) fn router<S: Source>(
+    source: Arc<S>,
+    access: Arc<Access>,
+    audit: Arc<Audit>,
+    request_timeout: Duration,
+) -> Router {
+    let door = (access, Arc::clone(&audit));
     Router::new()
-        .merge(api(source).route_layer(middleware::from_fn_with_state(Arc::clone(&access), access::allowed)))
+        .merge(api(source).route_layer(middleware::from_fn_with_state(door.clone(), access::allowed)))
         .merge(pages())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .layer(middleware::from_fn_with_state(request_timeout, in_time))
-        .layer(middleware::from_fn_with_state(access, access::same_site))
+        .layer(middleware::from_fn_with_state(door, access::same_site))
+        .layer(Extension(audit))
 }
 
 /// What everybody may read who reaches the listener: pages that hold nothing of this node, and ask for a token.
@@ -117,8 +125,25 @@ async fn catalogue<S: Source>(State(node): State<Arc<S>>) -> Json<Pages> {
 
 async fn submit<S: Source>(
     State(node): State<Arc<S>>,
+    Extension(audit): Extension<Arc<Audit>>,
+    Extension(who): Extension<Who>,
     body: Result<Json<Pages>, JsonRejection>,
 ) -> Result<Json<Submitted>, Refusal> {
+    // A task of its own: who hangs up has edited all the same, and it is written down.
+    let taken = tokio::spawn(async move {
+        let mut edit = Edit::new("submit");
+        let taken = take(&*node, &mut edit, body).await;
+        audit.done(&who, &edit, taken.as_ref().map(|submitted| Some(*submitted))).await;
+        taken
+    });
+    taken.await.map_err(|e| ended("the edit", &e))?.map(Json)
+}
+
+async fn take<S: Source>(
+    node: &S,
+    edit: &mut Edit,
+    body: Result<Json<Pages>, JsonRejection>,
+) -> Result<Submitted, Refusal> {
     let Json(body) = body.map_err(|e| Refusal {
         kind: RefusalKind::Invalid,
         error: e.body_text(),
@@ -127,6 +152,7 @@ async fn submit<S: Source>(
     let refuse =
         |error: String| Refusal { kind: RefusalKind::Invalid, error, hint: "none of the records were taken".into() };
     let pages = body.decode().map_err(refuse)?;
+    *edit = std::mem::take(edit).of(&pages);
     admission::admit(&pages, node.mesh_id(), hlc::unix_millis()).map_err(|e| Refusal {
         kind: match e {
             admission::NotAdmitted::Signer { .. } => RefusalKind::Forbidden,
@@ -134,7 +160,15 @@ async fn submit<S: Source>(
         },
         ..refuse(e.to_string())
     })?;
-    node.submit(pages).await.map(Json)
+    node.submit(pages).await
+}
+
+fn ended(what: &str, error: &tokio::task::JoinError) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Internal,
+        error: format!("{what} came to no end: {error}"),
+        hint: "this is a fault in nigh; please report it".into(),
+    }
 }
 
 async fn preview<S: Source>(
@@ -156,15 +190,16 @@ async fn preview<S: Source>(
     let records: Vec<Record> = proposal.records.iter().map(record).collect::<Result<_, _>>().map_err(refuse)?;
     // Every service is ranked for every node: too long to hold a thread that others wait for.
     let looked = tokio::task::spawn_blocking(move || node.preview(records)).await;
-    looked.map(Json).map_err(|e| Refusal {
-        kind: RefusalKind::Internal,
-        error: format!("the preview came to no end: {e}"),
-        hint: "this is a fault in nigh; please report it".into(),
-    })
+    looked.map(Json).map_err(|e| ended("the preview", &e))
 }
 
-async fn drain<S: Source>(State(node): State<Arc<S>>) -> impl IntoResponse {
+async fn drain<S: Source>(
+    State(node): State<Arc<S>>,
+    Extension(audit): Extension<Arc<Audit>>,
+    Extension(who): Extension<Who>,
+) -> impl IntoResponse {
     node.drain();
+    audit.done(&who, &Edit::new("drain"), Ok(None)).await;
     (StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true })))
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::audit::Audit;
 use super::connection::{self, Listener};
 use super::{Source, routes};
 
@@ -65,6 +66,7 @@ pub struct Server {
     path: PathBuf,
     tcp: Vec<TcpListener>,
     access: Access,
+    audit: Arc<Audit>,
     request_timeout: Duration,
 }
 
@@ -95,6 +97,7 @@ impl Server {
             path: path.to_owned(),
             tcp: Vec::new(),
             access: Access::default(),
+            audit: Arc::new(Audit::to_log("")),
             request_timeout: REQUEST_TIMEOUT,
         })
     }
@@ -103,6 +106,13 @@ impl Server {
     #[must_use]
     pub fn with_tcp(mut self, listeners: Vec<TcpListener>, access: Access) -> Self {
         (self.tcp, self.access) = (listeners, access);
+        self
+    }
+
+    /// Writes edits down there.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
+        self.audit = audit;
         self
     }
 
@@ -121,7 +131,7 @@ impl Server {
         let access = Arc::new(std::mem::take(&mut self.access));
         let mut listeners = vec![Listener::Unix(self.take_listener()?)];
         listeners.extend(self.tcp.drain(..).map(|listener| Listener::Tcp(listener, access.tls())));
-        let router = routes::router(source, access, self.request_timeout);
+        let router = routes::router(source, access, Arc::clone(&self.audit), self.request_timeout);
         let mut serving = JoinSet::new();
         for listener in listeners {
             serving.spawn(connection::serve(listener, router.clone(), self.request_timeout, stop.clone()));

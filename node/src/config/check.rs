@@ -94,9 +94,9 @@ pub(super) fn one_port_one_purpose(root: &Section<'_>) {
     }
 }
 
-/// What may stand in `[admin]`; all but the socket is about `listen`.
-pub(super) const ADMIN_KEYS: [&str; 7] =
-    ["socket", "listen", "anonymous", "tokens", "tls_certificate", "tls_key", "names"];
+/// What may stand in `[admin]`; all from the fourth on is about `listen`.
+pub(super) const ADMIN_KEYS: [&str; 8] =
+    ["socket", "audit", "listen", "anonymous", "tokens", "tls_certificate", "tls_key", "names"];
 
 /// Over TCP the admin API is open to whoever reaches it, so that nobody may read along or come unasked.
 pub(super) fn doors(section: &Section<'_>, items: &[Item<'_>], listen: Option<&[SocketAddr]>) {
@@ -130,7 +130,7 @@ pub(super) fn doors(section: &Section<'_>, items: &[Item<'_>], listen: Option<&[
         }
         return;
     }
-    for item in ADMIN_KEYS[2..].iter().filter_map(|key| section.get(key)) {
+    for item in ADMIN_KEYS[3..].iter().filter_map(|key| section.get(key)) {
         item.fault("is about admin.listen, which is not there; add listen = \"127.0.0.1:8053\"");
     }
 }

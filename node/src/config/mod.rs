@@ -200,6 +200,8 @@ pub struct AdminConfig {
     pub tls: Option<TlsFiles>,
     /// Names, beside addresses and `localhost`, under which the listener is reached.
     pub names: Vec<String>,
+    /// The file that edits are written down in.
+    pub audit: Option<PathBuf>,
 }
 
 impl Default for AdminConfig {
@@ -211,6 +213,7 @@ impl Default for AdminConfig {
             tokens: None,
             tls: None,
             names: Vec::new(),
+            audit: None,
         }
     }
 }

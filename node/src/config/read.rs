@@ -218,6 +218,7 @@ fn admin(section: &Section<'_>) -> Option<AdminConfig> {
     });
     let file = |key| optional(section.get(key), None, |item| item.text(value::absolute_path).map(Some));
     let (tokens, certificate, key) = (file("tokens"), file("tls_certificate"), file("tls_key"));
+    let audit = file("audit");
     let names = section.list("names");
     if let Some(item) = section.get("names").filter(|_| names.len() > MAX_ADDRESSES) {
         item.fault(format!("{} names, where at most {MAX_ADDRESSES} are allowed", names.len()));
@@ -236,6 +237,7 @@ fn admin(section: &Section<'_>) -> Option<AdminConfig> {
         tokens: tokens?,
         tls,
         names: names_read?,
+        audit: audit?,
     })
 }
 

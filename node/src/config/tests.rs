@@ -68,6 +68,7 @@ fn what_is_stated_is_read() {
         (Path::new("/etc/nigh/admin.pem"), Path::new("/etc/nigh/admin.key"))
     );
     assert_eq!(config.admin.names, ["nigh.example.com"]);
+    assert_eq!(config.admin.audit.as_deref(), Some(Path::new("/var/log/nigh/audit.json")));
     assert_eq!(config.log, LogConfig { format: LogFormat::Json, level: "info,nigh_dns=debug".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(90));
 }

@@ -10,12 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use nigh::admin::{Access, Client, Role, make_token};
+use nigh::admin::{Access, Audit, Client, Role, Server, make_token};
 use nigh::config::{AdminConfig, Anonymous, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::fake::Fake;
 
@@ -212,4 +213,64 @@ async fn a_connection_that_asks_nothing_keeps_no_node_from_stopping() {
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(15), serving).await.expect("it waited for them").unwrap().unwrap();
     drop(half);
+}
+
+#[tokio::test]
+async fn edits_are_written_down_and_so_are_attempts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tokens, log) = (folder.path().join("tokens"), folder.path().join("audit"));
+    let (reader, read_line) = make_token("grafana", Role::Read).unwrap();
+    let (writer, write_line) = make_token("ops", Role::Write).unwrap();
+    write(&tokens, &format!("{read_line}\n{write_line}\n"), 0o600);
+    let config = AdminConfig { tokens: Some(tokens), ..AdminConfig::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = folder.path().join("nigh.sock");
+    let server = Server::bind(&socket).unwrap().with_tcp(vec![listener], Access::open(&config).unwrap());
+    let server = server.with_audit(Arc::new(Audit::to_file("fra", &log).unwrap()));
+    tokio::spawn(server.serve(node(), CancellationToken::new()));
+
+    let pages = crate::pages(&crate::operator(), 2);
+    let (_, token_file) = (write(&folder.path().join("t"), &writer, 0o600), folder.path().join("t"));
+    Client::at(&format!("http://{address}"), Some(&token_file), None).unwrap().submit(&pages).await.unwrap();
+    Client::new(&socket).drain().await.unwrap();
+    let strange = crate::pages(&SigningKey::from_bytes(&[6; 32]), 1);
+    Client::new(&socket).submit(&strange).await.unwrap_err();
+    for token in ["", &reader, "nigh_wrong"] {
+        ask(address, "POST /v1/drain", &format!("Authorization: Bearer {token}\r\n")).await;
+    }
+    ask(address, "GET /v1/status", "").await;
+    ask(address, "POST /v1/drain", "Host: evil.example\r\n").await;
+
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let short: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+            [&line["action"], &line["outcome"], &line["by"]["kind"], &line["error"]].map(text).join(" | ")
+        })
+        .collect();
+    let expected = [
+        "submit | done | token | -",
+        "drain | done | socket | -",
+        &format!(
+            "submit | refused | socket | signed by {}, but this mesh belongs to {}; sign with that operator's key",
+            nigh::identity::public(&SigningKey::from_bytes(&[6; 32])),
+            nigh::identity::public(&crate::operator())
+        ),
+        "POST /v1/drain | refused | anonymous | this token is none of this node's",
+        "POST /v1/drain | refused | token | this needs the role \"write\"",
+        "POST /v1/drain | refused | anonymous | this token is none of this node's",
+        "POST /v1/drain | refused | anonymous | \"evil.example\" is no name of this node's admin API",
+    ];
+    assert_eq!(short, expected, "{text}");
+    let submit = &lines[0];
+    assert_eq!((&submit["node"], &submit["by"]["name"], &submit["records"]), (&"fra".into(), &"ops".into(), &4.into()));
+    let set: Vec<&str> = submit["set"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(set.contains(&"zone/lb.example.com") && set.contains(&"server/s0.lb.example.com/1"), "{set:?}");
+    assert_eq!(submit["signers"][0], nigh::identity::public(&crate::operator()).to_string());
+    assert!(submit["from"].as_str().unwrap().starts_with("127.0.0.1:") && submit["accepted"] == 4, "{submit}");
+    assert!(humantime::parse_rfc3339(submit["time"].as_str().unwrap()).is_ok());
+    assert_eq!(lines[1]["by"]["pid"], std::process::id());
 }
