@@ -21,6 +21,7 @@ mod revoke;
 mod server;
 mod table;
 mod token;
+mod top;
 mod trace;
 
 use std::ffi::OsString;
@@ -93,6 +94,8 @@ enum Command {
     Delegations(Read),
     /// What a query would be answered, and why
     Explain(Explain),
+    /// A node and its mesh, live: queries, members, services with what they give, what changes
+    Top(top::Args),
     /// Look a node over: what is wrong with it, its host, its mesh and its delegation, and what to do
     Doctor(doctor::Args),
     /// Walk from the root to the answer as a resolver does, and show every step: who was asked, what came, how long it took
@@ -250,6 +253,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let query = ExplainQuery { name, from, rtype, at };
             block_on(Threads::One, read::explain(read.socket.client()?, read.json, query))??;
         }
+        Command::Top(top) => block_on(Threads::One, top.run())??,
         Command::Doctor(doctor) => return block_on(Threads::One, doctor.run())?,
         Command::Trace(trace) => return block_on(Threads::One, trace.run())?,
         Command::Drain(socket) => block_on(Threads::One, read::drain(socket.client()?))??,

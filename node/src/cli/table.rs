@@ -54,7 +54,7 @@ pub(super) fn millis(value: Option<f64>) -> String {
 }
 
 /// Seconds in the two largest units that matter.
-fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match seconds {
         0..60 => format!("{seconds}s"),

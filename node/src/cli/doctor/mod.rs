@@ -89,7 +89,8 @@ impl Args {
         let mut findings = Vec::new();
         let config = self.read_config(&mut findings)?;
         let socket = self.socket_path(config.as_ref());
-        let client = Client::new(&socket);
+        // A node that is named by its URL stands elsewhere: its host cannot be looked at from here.
+        let client = if self.is_remote() { self.socket.clone().client()? } else { Client::new(&socket) };
         let node = match Node::ask(&client).await {
             Ok(node) => Some(node),
             Err(error) => {
@@ -152,6 +153,11 @@ impl Args {
         }
     }
 
+    fn is_remote(&self) -> bool {
+        let variable = || std::env::var_os("NIGH_URL").is_some_and(|url| !url.is_empty());
+        self.socket.url.is_some() || self.socket.socket.is_none() && variable()
+    }
+
     fn socket_path(&self, config: Option<&Config>) -> PathBuf {
         let variable = || std::env::var_os(SOCKET_ENV).filter(|path| !path.is_empty()).map(PathBuf::from);
         let stated = self.socket.socket.clone().or_else(|| config.map(|config| config.admin.socket.clone()));
@@ -186,6 +192,7 @@ impl Args {
             now: unix().as_secs(),
             own: Some(status.admission.clone()),
             members: node.members.clone(),
+            api: config.and_then(|config| config.admin.tls.as_ref()).map(host::certificate),
         }));
         findings.extend(judge::mesh::judge(&mesh(node, config).await));
         for zone in node.zones.iter().take(MOST_ZONES) {
@@ -216,13 +223,16 @@ impl Args {
     async fn host(&self, node: &Node, config: Option<&Config>, socket: &Path) -> Vec<Finding> {
         let (loose, missing) = config.map(host::files).unwrap_or_default();
         let facts = judge::host::Facts {
-            process: host::behind(socket).await.and_then(host::process),
+            process: match self.is_remote() {
+                true => None,
+                false => host::behind(socket).await.and_then(host::process),
+            },
             icmp: node.services.iter().any(|service| {
                 service.probe.kind == "icmp" || service.probe.latency.as_ref().is_some_and(|probe| probe.kind == "icmp")
             }),
             ping_groups: host::ping_groups(),
-            buffer: host::buffer(),
-            dropped: host::dropped(&node.status.dns.listen),
+            buffer: host::buffer().filter(|_| !self.is_remote()),
+            dropped: if self.is_remote() { 0 } else { host::dropped(&node.status.dns.listen) },
             state: config.map(|config| host::state(&config.node.state_dir)),
             loose,
             missing,

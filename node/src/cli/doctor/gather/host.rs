@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::doctor::judge::host::{Process, State};
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
 
 /// What of a file of /proc is read; a table of all UDP sockets may be long.
 const MAX_PROC: u64 = 4 << 20;
@@ -111,7 +111,8 @@ fn free(path: &Path) -> Result<(u64, f64), String> {
 /// Secrets that others may read, and files that are named and cannot be read.
 pub(crate) fn files(config: &Config) -> (Vec<PathBuf>, Vec<(PathBuf, String)>) {
     let key = config.node.state_dir.join("node.key");
-    let secrets = config.dns_a.keys.iter().map(|key| key.secret.clone()).chain([key]);
+    let api = config.admin.tls.iter().map(|tls| tls.key.clone()).chain(config.admin.tokens.clone());
+    let secrets = config.dns_a.keys.iter().map(|key| key.secret.clone()).chain(api).chain([key]);
     let (mut loose, mut missing) = (Vec::new(), Vec::new());
     for path in secrets {
         match fs::metadata(&path) {
@@ -126,6 +127,20 @@ pub(crate) fn files(config: &Config) -> (Vec<PathBuf>, Vec<(PathBuf, String)>) {
         }
     }
     (loose, missing)
+}
+
+/// When the certificate of the API ends, in seconds since 1970; or why that is not known.
+pub(crate) fn certificate(tls: &TlsFiles) -> (PathBuf, Result<i64, String>) {
+    let read = || {
+        let mut pem = Vec::new();
+        let file = fs::File::open(&tls.certificate).map_err(|error| error.to_string())?;
+        file.take(MAX_PROC).read_to_end(&mut pem).map_err(|error| error.to_string())?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).map_err(|_| "it is no PEM".to_owned())?;
+        let (_, certificate) =
+            x509_parser::parse_x509_certificate(&pem.contents).map_err(|_| "it is no certificate".to_owned())?;
+        Ok(certificate.validity().not_after.timestamp())
+    };
+    (tls.certificate.clone(), read())
 }
 
 /// The process behind a Unix socket.

@@ -1,5 +1,7 @@
 //! What ends by itself: the node's certificate, those of its fellows, and that of its API.
 
+use std::path::{Path, PathBuf};
+
 use super::named;
 use crate::admin::report::{Admission, AdmissionStatus, MemberLine};
 use crate::cli::doctor::finding::{Area, Finding};
@@ -20,11 +22,14 @@ pub(crate) struct Facts {
     pub(crate) own: Option<AdmissionStatus>,
     /// Everybody's.
     pub(crate) members: Vec<MemberLine>,
+    /// The API's certificate: its file, and when it ends, since 1970; or why that is not known.
+    pub(crate) api: Option<(PathBuf, Result<i64, String>)>,
 }
 
 /// Judges what ends.
 pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.own.iter().flat_map(|own| own_admission(own, facts.now)).collect();
+    findings.extend(facts.api.iter().map(|(path, ends)| of_api(path, ends.as_ref(), facts.now)));
     let others = facts.members.iter().filter(|member| !member.is_self && member.admission == Admission::Admitted);
     let soon: Vec<String> = others
         .filter(|member| member.ends_in_s.is_some_and(|left| left < SOON))
@@ -40,6 +45,22 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn of_api(path: &Path, ends: Result<&i64, &String>, now: u64) -> Finding {
+    let path = path.display();
+    let renew = "renew it in its place: the node takes the new one up by itself";
+    let ends = match ends {
+        Ok(ends) => *ends,
+        Err(why) => return Finding::look(Area::Certificates, format!("the API's certificate {path}: {why}"), renew),
+    };
+    let left = ends.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+    let what = format!("the API's certificate {path} ends in {}", days(left.max(0).unsigned_abs()));
+    match left {
+        ..0 => Finding::bad(Area::Certificates, format!("the API's certificate {path} has ended"), renew),
+        0..SOON => Finding::look(Area::Certificates, what, renew),
+        _ => Finding::ok(Area::Certificates, what),
+    }
 }
 
 fn own_admission(own: &AdmissionStatus, now: u64) -> Option<Finding> {

@@ -126,7 +126,7 @@ fn what_ends_soon_is_told_in_time() {
     const DAY: u64 = 86_400;
     let own = |state, ends: u64, silenced| {
         let own = AdmissionStatus { state, ends: Some(ends), silenced, equivocations: 0 };
-        certificates::judge(&certificates::Facts { now: 100 * DAY, own: Some(own), members: Vec::new() })
+        certificates::judge(&certificates::Facts { now: 100 * DAY, own: Some(own), ..Default::default() })
     };
     one(&own(Admission::Admitted, 200 * DAY, false), Grade::Ok, "ends in 100 days");
     one(&own(Admission::Admitted, 107 * DAY, false), Grade::Look, "ends in 7 days");
@@ -136,8 +136,13 @@ fn what_ends_soon_is_told_in_time() {
     one(&own(Admission::Waiting, 0, false), Grade::Bad, "no operator has admitted");
     one(&own(Admission::Admitted, 200 * DAY, true), Grade::Bad, "another process runs with this node's key");
     let members = vec![member("nyc", 5 * 86_400, Verdict::Alive), member("tyo", i64::MAX, Verdict::Alive)];
-    let others = certificates::Facts { now: 0, own: None, members };
+    let others = certificates::Facts { members, ..Default::default() };
     one(&certificates::judge(&others), Grade::Look, "nyc (in 5 days)");
+    let api = |ends| certificates::judge(&certificates::Facts { api: Some(("api.pem".into(), ends)), ..Default::default() });
+    one(&api(Ok(100 * 86_400)), Grade::Ok, "the API's certificate api.pem ends in 100 days");
+    one(&api(Ok(86_400)), Grade::Look, "api.pem ends in ");
+    one(&api(Ok(-1)), Grade::Bad, "has ended");
+    one(&api(Err("it is no PEM".into())), Grade::Look, "it is no PEM");
 }
 
 fn peer(name: &str, verdict: Verdict, linked: bool) -> Peer {
