@@ -4,6 +4,7 @@
 //! `NIGH_BLESS=1 cargo test -p nigh --test dashboard` renews the pictures in `deploy/docs/pictures/`. Without a browser
 //! (`node/tests/dashboard/install` gets one) the test is skipped, unless `CI=true`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot start what it looks at has failed")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "for whoever wonders what was tested")]
 #![cfg(target_os = "linux")]
 
 use std::fs;

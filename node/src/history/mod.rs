@@ -134,7 +134,7 @@ mod tests {
         for second in 0..=60u64 {
             let mut now = seen(second * 10);
             now.answers.insert("www".into(), vec![if second % 20 < 10 { "a" } else { "b" }.into()]);
-            history.handle(1000 + second, now);
+            history.handle(1020 + second, now); // a multiple of the step
         }
         let day = history.report(Span::Day);
         assert_eq!((day.step_s, day.samples.time_s.len()), (30, 2));
