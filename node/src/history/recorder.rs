@@ -19,7 +19,7 @@ use crate::admin::report::{ServerState, Verdict};
 use crate::catalogue::name::text;
 use crate::facts::Facts;
 use crate::run::unix;
-use crate::running::{Latest, Running, standing, verdict_of};
+use crate::running::{Latest, Running, standing};
 
 /// What a watcher may be behind by: half a minute.
 const BACKLOG: usize = 32;
@@ -149,10 +149,9 @@ fn keep<K: Ord, V: PartialEq>(held: &mut Shared<K, V>, now: BTreeMap<K, V>) {
     }
 }
 
+/// Those with a name: one without will have one in a moment, and that would be told as a coming and a going.
 fn members(facts: &Facts) -> BTreeMap<String, Verdict> {
-    let named = facts.nodes.iter().map(|(label, node)| (label.to_string(), standing(node.standing)));
-    let nameless = facts.nameless.iter().map(|(id, member)| (id.to_string(), verdict_of(member.verdict)));
-    nameless.chain(named).collect()
+    facts.nodes.iter().map(|(label, node)| (label.to_string(), standing(node.standing))).collect()
 }
 
 type Own = BTreeMap<(String, String), (ServerState, Option<Duration>)>;

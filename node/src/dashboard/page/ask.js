@@ -58,7 +58,9 @@ async function explain() {
     const explanation = await read(`/v1/explain?${query}`);
     if (mine === latest) replace(body, ...show(explanation));
   } catch (error) {
-    if (mine === latest) replace(body, h("div", { class: "refused" }, h("p", {}, error.message), error.hint && h("p", { class: "quiet" }, error.hint)));
+    const [what, todo] = /IP address/.test(error.message)
+      ? [`“${query.get("from")}” is no address.`, "Give that of a resolver, such as 203.0.113.53 or 2001:db8::53."] : [error.message, error.hint];
+    if (mine === latest) replace(body, h("div", { class: "refused" }, h("p", {}, what), todo && h("p", { class: "quiet" }, todo)));
   } finally {
     body.removeAttribute("aria-busy");
   }

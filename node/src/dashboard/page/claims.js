@@ -18,7 +18,7 @@ export function showClaims({ claims, left_out: leftOut }, looking) {
     h("td", {}, h("span", { class: `badge ${claim.verdict}` }, claim.node)),
     h("td", { class: "num" }, String(claim.preference)),
     h("td", {}, how(claim))));
-  replace(body, h("table", {}, h("thead", {}, h("tr", {}, ["Resolvers in", "Claimed by", "Preference", "How"].map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows)),
+  replace(body, h("table", {}, h("thead", {}, h("tr", {}, ["Resolvers in", "Claimed by", "Pref.", "How"].map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows)),
     leftOut > 0 && h("p", { class: "quiet" }, `${number(leftOut)} more claims: look for an address or a node.`));
 }
 

@@ -14,7 +14,7 @@ export function showHappenings(all) {
   list.removeAttribute("aria-busy");
   last = all.at(-1)?.id ?? 0;
   list.replaceChildren(...all.slice(-MOST).reverse().map((happening) => line(happening, false)));
-  if (all.length === 0) list.append(h("li", { class: "loading" }, "Nothing since this node started. Calm is good."));
+  if (all.length === 0) list.append(h("li", { class: "calm" }, "Nothing since this node started. Calm is good."));
 }
 
 export function addHappening(happening) {
@@ -22,7 +22,7 @@ export function addHappening(happening) {
   if (happening.id <= last) return;
   last = happening.id;
   const list = $("events-body");
-  list.querySelector(".loading")?.remove();
+  list.querySelector(".loading, .calm")?.remove();
   list.prepend(line(happening, true));
   while (list.children.length > MOST) list.lastElementChild.remove();
 }

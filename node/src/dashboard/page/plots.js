@@ -10,7 +10,7 @@ const LANES = [["member", "Nodes"], ["server", "Servers"], ["answer", "Answers"]
 const HEIGHT = 150;
 const BOX = { left: 52, right: 8, top: 8, bottom: 22 };
 /** Pixels between two points: finer is not seen, and costs. */
-const GRAIN = 5;
+const GRAIN = 8;
 const STEADY_LANE = (HEIGHT - BOX.top - BOX.bottom) / LANES.length;
 
 /** The samples of one step, column by column, and the newest last. */

@@ -56,5 +56,5 @@ function strangers(past, unclaimed) {
   const part = all > 0 ? past.mean("unclaimed", now) / all : null;
   const top = unclaimed[0];
   return tile("unclaimed", part !== null && part > 0.5 ? "look" : "", "Unclaimed", part === null ? "–" : percent(part), "",
-    top ? `most from ${top.network}` : "everyone is known", "The part of first questions from resolvers that nobody claims, in five minutes");
+    top ? `most from ${top.network}` : part > 0 ? "too few to name" : "everyone is known", "The part of first questions from resolvers that nobody claims, in five minutes");
 }
