@@ -138,7 +138,8 @@ fn what_ends_soon_is_told_in_time() {
     let members = vec![member("nyc", 5 * 86_400, Verdict::Alive), member("tyo", i64::MAX, Verdict::Alive)];
     let others = certificates::Facts { members, ..Default::default() };
     one(&certificates::judge(&others), Grade::Look, "nyc (in 5 days)");
-    let api = |ends| certificates::judge(&certificates::Facts { api: Some(("api.pem".into(), ends)), ..Default::default() });
+    let api =
+        |ends| certificates::judge(&certificates::Facts { api: Some(("api.pem".into(), ends)), ..Default::default() });
     one(&api(Ok(100 * 86_400)), Grade::Ok, "the API's certificate api.pem ends in 100 days");
     one(&api(Ok(86_400)), Grade::Look, "api.pem ends in ");
     one(&api(Ok(-1)), Grade::Bad, "has ended");
