@@ -1,7 +1,7 @@
 //! The dashboard in a real browser, of real nodes: those of `nigh demo`, and one that is alone and wants a token.
 //! `dashboard/dashboard.mjs` is what looks at it.
 //!
-//! `NIGH_BLESS=1 cargo test -p nigh --test dashboard` renews the pictures in `deploy/docs/pictures/`. Without a browser
+//! `NIGH_BLESS=1 cargo test -p nigh --test dashboard -- --ignored` renews the pictures in `deploy/docs/pictures/`. Without a browser
 //! (`node/tests/dashboard/install` gets one) the test is skipped, unless `CI=true`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot start what it looks at has failed")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "for whoever wonders what was tested")]
@@ -106,6 +106,7 @@ fn lone(folder: &Path) -> (Running, String, String) {
 }
 
 #[test]
+#[ignore = "a minute or two in a browser: cargo test -p nigh --test dashboard -- --ignored"]
 fn a_person_sees_the_mesh() {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dashboard");
     let browser = match browser(&scripts) {

@@ -188,6 +188,10 @@ try {
     // The browser itself notes each attempt that fails.
     const lost = await open(victimUrl, { expected: /Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY/ });
     await settled(lost);
+    // It says of when it is once something has come.
+    const drawn = () => lost.locator("#plot-queries svg").evaluate((svg) => svg.innerHTML);
+    const first = await drawn();
+    await wait(async () => (await drawn()) !== first, "the plot of questions stands still");
     process.kill(Number(victimPid), "SIGKILL");
     await lost.getByText("Not connected").waitFor();
     assert.match(await text(lost, "#lost"), /^Connection lost: .* What you see is of \d\d:\d\d:\d\d\./);

@@ -81,7 +81,7 @@ fn the_overview_shows_all_that_matters_in_the_smallest_usual_terminal() {
         "fra (Frankfurt)  nigh 0.1.0  up 10m 0s  2 of 2 alive, 1 linked",
         " 1 overview  2 members  3 services  4 measurements  5 events",
         "queries/s: 500, at most 500",
-        "referrals                   250        250",
+        "referrals           250      250",
         "members (2)",
         "www.lb.lab",
         "nyc is dead (was alive)",
