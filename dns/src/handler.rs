@@ -23,6 +23,7 @@ use tracing::debug;
 use crate::claims::host;
 use crate::cookie::{Cookies, Shown};
 use crate::demand::Demand;
+use crate::dnstap::{TapCounts, Tapped, Tapper};
 use crate::edns::{self, OptReply};
 use crate::examine::{ExtendedError, Refusal, examine, only_for_a_cookie, question};
 use crate::fast::{self, Written};
@@ -31,7 +32,8 @@ use crate::query::{self, Asked, Query};
 use crate::rate_limit::{Class, RateLimit, Verdict};
 use crate::response::Response;
 use crate::{
-    Basis, Client, Counters, Demanded, Kind, Question, Reply, Snapshot, Transport, Witness, answer, demand, whoami,
+    Basis, Client, Counters, Demanded, Exposition, Kind, Question, Reply, Snapshot, Transport, Witness, answer, demand,
+    whoami,
 };
 
 /// Answers messages from whatever snapshot is current.
@@ -44,6 +46,7 @@ pub struct Handler {
     rate_limit: Option<Arc<RateLimit>>,
     witness: Option<Arc<dyn Witness>>,
     notify: Option<Arc<dyn NotifySink>>,
+    tap: Option<Tapped>,
     /// Set by who compares the two ways.
     long_way_only: bool,
 }
@@ -92,6 +95,7 @@ impl Handler {
             rate_limit: None,
             witness: None,
             notify: None,
+            tap: None,
             long_way_only: false,
         }
     }
@@ -141,6 +145,29 @@ impl Handler {
         self
     }
 
+    /// The same, with somebody who is shown what is asked and said. It ends with the front that this handler answers for.
+    #[must_use]
+    pub fn with_tap(mut self, tapper: Tapper) -> Self {
+        self.tap = Some(Tapped::new(tapper));
+        self
+    }
+
+    /// The same for one socket, whose address it then tells the tap.
+    pub(crate) fn on(&self, at: Option<SocketAddr>) -> Self {
+        Self { tap: self.tap.as_ref().map(|tap| tap.on(at)), ..self.clone() }
+    }
+
+    /// Who is to be told that nothing more is said.
+    pub(crate) fn tapper(&self) -> Option<Arc<Tapper>> {
+        self.tap.as_ref().map(|tap| tap.tapper().clone())
+    }
+
+    /// Writes all that is counted, as it is at one moment.
+    pub fn expose(&self, text: &mut Exposition) {
+        self.counters.expose(text);
+        TapCounts::expose(self.tap.as_ref().map(Tapped::counts), text);
+    }
+
     /// The networks that ask most and are claimed by nobody, the busiest first.
     pub fn unclaimed(&self, most: usize) -> Vec<Demanded> {
         self.demand.read(most)
@@ -169,6 +196,14 @@ impl Handler {
 
     /// The same over one snapshot, from start to end.
     pub(crate) fn respond_from(&self, snapshot: &Snapshot, packet: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> bool {
+        let replied = self.reply_from(snapshot, packet, arrival, out);
+        if let Some(tap) = &self.tap {
+            tap.saw(packet, replied.then_some(out.as_slice()), arrival);
+        }
+        replied
+    }
+
+    fn reply_from(&self, snapshot: &Snapshot, packet: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> bool {
         out.clear();
         let Some(query) = Query::read(packet) else {
             self.counters.dropped();

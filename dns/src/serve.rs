@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::dnstap::Tapper;
 use crate::house::House;
 use crate::{Handler, tcp, udp};
 
@@ -31,6 +32,7 @@ pub struct Front {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     threads: Threads,
+    tapper: Option<Arc<Tapper>>,
 }
 
 /// The threads that answer by UDP; they end when this goes.
@@ -60,15 +62,16 @@ pub fn serve(handler: Handler, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) -> io
                  than was asked. List them one by one in dns.listen then"
             );
         }
-        let (handler, stop) = (handler.clone(), threads.stop.clone());
+        let (handler, stop) = (handler.on(socket.local_addr().ok()), threads.stop.clone());
         let thread = Builder::new().name("nigh-dns".to_owned());
         threads.running.push(thread.spawn(move || udp::run(&socket, &handler, &stop))?);
     }
     let house = House::new(tcp::LIMITS.connections, tcp::LIMITS.of_one_network);
     for listener in tcp {
-        tasks.spawn(tcp::run(listener, handler.clone(), stopped.clone(), tcp::LIMITS, house.clone()));
+        let handler = handler.on(listener.local_addr().ok());
+        tasks.spawn(tcp::run(listener, handler, stopped.clone(), tcp::LIMITS, house.clone()));
     }
-    Ok(Front { stop, tasks, threads })
+    Ok(Front { stop, tasks, threads, tapper: handler.tapper() })
 }
 
 impl Front {
@@ -91,6 +94,9 @@ impl Front {
             }
         }
         let _ = joined.await;
+        if let Some(tapper) = self.tapper.take() {
+            let _ = tokio::task::spawn_blocking(move || tapper.stop()).await;
+        }
     }
 }
 

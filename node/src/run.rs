@@ -183,6 +183,7 @@ impl Node {
         if let Some(per_second) = config.dns.rate_limit {
             handler = handler.with_rate_limit(per_second, secret()?);
         }
+        let handler = sockets::tapped(handler, &config)?;
         let bound = Some((handler.clone(), udp, tcp));
         let (wanted, aims) = watch::channel(Wanted::default());
         let prober = measure::spawn(Settings { seed, means: Means::of(&config), epoch }, aims);

@@ -166,7 +166,7 @@ impl Source for Running {
             delegations: &side::delegations(&latest.facts, &latest.dns_a),
         };
         metrics::node::expose(&mut text, &known);
-        self.counters.expose(&mut text);
+        self.handler.expose(&mut text);
         metrics::mesh::expose(&mut text, &view, unix().as_secs());
         metrics::servers::expose(&mut text, &self.measured.borrow().clone());
         metrics::process::expose(&mut text);

@@ -6,9 +6,12 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
+use anyhow::Context;
+use nigh_dns::{Handler, Tapper};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::config::Config;
 use crate::service_manager::{Inherited, ServiceManager, borrowed, name};
 
 /// Receive buffer of a UDP socket: the default of 208 KiB holds 2 ms of a burst at full speed.
@@ -154,6 +157,17 @@ fn tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Has what is asked and answered shown to whoever `[dnstap]` names.
+///
+/// # Errors
+/// Its file cannot be made.
+pub fn tapped(handler: Handler, config: &Config) -> anyhow::Result<Handler> {
+    let Some(dnstap) = &config.dnstap else { return Ok(handler) };
+    let tapper = Tapper::start(dnstap.target.clone(), dnstap.sample, config.node.name.clone());
+    Ok(handler
+        .with_tap(tapper.with_context(|| format!("cannot write dnstap messages to {}", dnstap.path().display()))?))
 }
 
 #[cfg(test)]

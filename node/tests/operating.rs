@@ -7,6 +7,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+#[path = "processes/dns.rs"]
+mod dns;
+#[path = "operating/dnstap.rs"]
+mod dnstap;
 // Nodes as processes, which the tests of processes make too; not all that those need is needed here.
 #[allow(dead_code)]
 #[path = "processes/fleet.rs"]

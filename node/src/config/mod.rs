@@ -11,6 +11,7 @@
 
 mod check;
 pub mod dns_a;
+mod dnstap;
 pub(crate) mod document;
 mod fault;
 mod read;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 use nigh_gossip::NodeId;
 
 pub use dns_a::DnsAConfig;
+pub use dnstap::DnstapConfig;
 pub use fault::{Fault, Faults as ConfigErrors};
 pub use nigh_dns::Label;
 pub use value::HostPort;
@@ -85,6 +87,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[drain]`
     pub drain: DrainConfig,
+    /// `[dnstap]`, if messages are shown to anybody.
+    pub dnstap: Option<DnstapConfig>,
     /// `[[tsig]]`, `[[origin_zone]]` and `[[delegation]]`
     pub dns_a: DnsAConfig,
 }

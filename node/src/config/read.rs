@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::check;
 use super::dns_a;
+use super::dnstap;
 use super::document::{Document, Item, Section, all, optional};
 use super::value;
 use super::{
@@ -27,7 +28,7 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Reads all sections before giving up on any, so that the faults of all are found.
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
-    let keys = ["node", "mesh", "dns", "claim", "resolvers", "networks", "measure", "admin", "log", "drain"];
+    let keys = ["node", "mesh", "dns", "claim", "resolvers", "networks", "measure", "admin", "log", "drain", "dnstap"];
     let root = document.root(&[&keys[..], &dns_a::KEYS].concat());
     let node = node(&root.section("node", &["name", "pop", "location", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
@@ -39,6 +40,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let admin = admin(&root.section("admin", &check::ADMIN_KEYS));
     let log = log(&root.section("log", &["format", "level"]));
     let drain = drain(&root.section("drain", &["answer_for"]));
+    let dnstap = dnstap::read(&root.section("dnstap", &dnstap::KEYS));
     let dns_a = dns_a::read(&root);
     check::one_port_one_purpose(&root);
     Some(Config {
@@ -52,6 +54,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         admin: admin?,
         log: log?,
         drain: drain?,
+        dnstap: dnstap?,
         dns_a: dns_a?,
     })
 }

@@ -12,11 +12,17 @@ pub mod node;
 pub mod process;
 pub mod servers;
 
-use nigh_dns::{Counters, Metric};
+use nigh_dns::{Counters, Metric, TapCounts};
 
 /// Every family that a node gives out, in the order in which it does.
 pub fn families() -> Vec<&'static Metric> {
-    let sides: [&[&'static Metric]; 5] =
-        [&node::FAMILIES, &Counters::FAMILIES, &mesh::FAMILIES, &servers::FAMILIES, &process::FAMILIES];
+    let sides: [&[&'static Metric]; 6] = [
+        &node::FAMILIES,
+        &Counters::FAMILIES,
+        &TapCounts::FAMILIES,
+        &mesh::FAMILIES,
+        &servers::FAMILIES,
+        &process::FAMILIES,
+    ];
     sides.concat()
 }

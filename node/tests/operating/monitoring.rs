@@ -17,7 +17,7 @@ use crate::{program, read, root};
 const NODES: [usize; 3] = [0, 1, 2];
 
 /// What a node says at `/metrics`.
-async fn metrics(fleet: &Fleet, node: usize) -> String {
+pub async fn metrics(fleet: &Fleet, node: usize) -> String {
     let mut stream = UnixStream::connect(fleet.socket(node)).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: nigh\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();

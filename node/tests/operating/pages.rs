@@ -14,10 +14,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::{program, read};
+use crate::{program, read, root};
 
-/// What a page calls soon has come by then, on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(40);
+/// What a page calls soon has come by then, on a machine that is busy with other tests: some of it takes a CNAME's minute.
+const SOON: Duration = Duration::from_secs(90);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long one block may take.
@@ -225,6 +225,58 @@ fn how_to_restore() {
 #[test]
 fn how_to_upgrade() {
     follow(Some("deploy/docs/how-to/upgrade.md"), &[]);
+}
+
+#[test]
+fn how_to_look_at_the_traffic() {
+    let programs = [("fstrm_capture", "fstrm-bin"), ("dnstap-read", "bind9-dnsutils"), ("curl", "curl")];
+    follow(Some("deploy/docs/how-to/dnstap.md"), &programs);
+}
+
+/// All pages below a folder.
+fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            markdown(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// A heading as links name it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(|c: char| !c.is_alphanumeric() && c != ' ' && c != '-' && c != '_', "");
+    kept.trim().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere_and_every_page_is_in_the_index() {
+    let mut pages = Vec::new();
+    markdown(&root().join("deploy/docs"), &mut pages);
+    markdown(&root().join("deploy/monitoring"), &mut pages);
+    assert!(pages.len() > 15, "{pages:?}");
+    let index = read("deploy/docs/README.md");
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            if !heading.is_empty() {
+                let there = std::fs::read_to_string(&target).unwrap();
+                let headings = there.lines().filter(|line| line.starts_with('#'));
+                let known = headings.map(|line| anchor(line.trim_start_matches('#'))).any(|known| known == heading);
+                assert!(known, "{}: {link}: there is no such heading", page.display());
+            }
+        }
+        let name = page.file_name().unwrap().to_str().unwrap();
+        assert!(name == "README.md" || index.contains(&format!("{name})")), "{name} is not in the index");
+    }
 }
 
 #[test]
