@@ -115,7 +115,7 @@ static CONNECTED: Metric =
     Metric::gauge("nigh_dnstap_connected", "1 while a reader takes dnstap messages, or the file can be written.");
 
 impl TapCounts {
-    /// The families that [`TapCounts::expose`] writes.
+    /// The families that `TapCounts::expose` writes.
     pub const FAMILIES: [&'static Metric; 3] = [&WRITTEN, &DROPPED, &CONNECTED];
 
     /// Writes all of them; without a tap they are announced only.

@@ -125,6 +125,10 @@ impl Writer<'_> {
         family: Family,
         client: Client,
     ) -> Option<(Kind, Option<u8>, Option<Basis>)> {
+        // A name server, or a name below one, at which the long way's name servers then point.
+        if place.own > 0 && snapshot.nameserver(path.label(place.own - 1)).is_some() {
+            return None;
+        }
         if let Some(cut) = place.cut {
             if snapshot.role(snapshot.me(), cut).is_none() {
                 let apex = self.offset_of(path, place.own);
@@ -134,8 +138,7 @@ impl Writer<'_> {
         } else if place.zone.delegation(path, place.own).is_some() {
             return None;
         }
-        // The head of a zone, and its name servers.
-        if place.own == 0 && place.cut.is_some() || snapshot.nameserver(path.label(0)).is_some() {
+        if place.own == 0 && place.cut.is_some() {
             return None;
         }
         let stand = snapshot.stand(place, snapshot.find(place, path)?)?;

@@ -181,8 +181,14 @@ impl Dice {
         let mut name = self.host();
         if self.one_in(2) {
             let (zone, host) = (Name::from_ascii(self.of(&ZONES)).unwrap(), *self.of(&HOSTS));
-            let cut = zone.prepend_label(self.label().as_str()).unwrap();
+            let label = self.label();
+            let cut = zone.prepend_label(label.as_str()).unwrap();
             name = Name::from_ascii(host).unwrap().append_domain(&cut).unwrap();
+            if self.one_in(8) {
+                // Below the name of one of the cut's servers.
+                let server = cut.prepend_label(format!("ns-{label}")).unwrap();
+                name = server.prepend_label("below").unwrap();
+            }
         }
         if self.one_in(8) {
             name = name.prepend_label("ns-fra").unwrap();
@@ -203,8 +209,10 @@ impl Dice {
             message.edns = Some(edns);
         }
         let mut octets = message.to_vec().unwrap();
+        // The long way points at no name in another case.
+        let mixed = self.one_in(2);
         for octet in &mut octets[12..] {
-            if octet.is_ascii_lowercase() && self.one_in(3) {
+            if mixed && octet.is_ascii_lowercase() && self.one_in(3) {
                 *octet = octet.to_ascii_uppercase();
             }
         }
