@@ -22,8 +22,9 @@ use crate::steer::{Family, Millis, Ranked, Ranking, Reason, Score};
 use crate::wire_name::{WireName, mnemonic, plain};
 use crate::{AllDown, Best, Duty, Label, Node, Question, Reply, RowState, Service, Standing, Sticky};
 
-/// Why a resolver gets what it gets. `Display` makes a page for people of it.
+/// Why a resolver gets what it gets. As text it is a page for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The name asked for.
     pub name: String,
@@ -33,6 +34,7 @@ pub struct Explanation {
     /// Who asks.
     pub from: IpAddr,
     /// The node that is asked.
+    #[cfg_attr(feature = "openapi", schemars(with = "String"))]
     pub at: Label,
     /// The number of the snapshot that it answers from.
     pub snapshot: u64,
@@ -41,6 +43,7 @@ pub struct Explanation {
     /// The claims whose prefix covers the asker, best first. Empty inside a cut: there the name decides.
     pub claims: Vec<ClaimLine>,
     /// The node whose measurements decide.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
     pub decided_by: Option<Label>,
     /// The servers, those of the answer first.
     pub servers: Vec<ServerLine>,
@@ -60,10 +63,12 @@ pub struct Explanation {
 
 /// A claim that covers the asker.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ExplainedClaim"))]
 pub struct ClaimLine {
     /// What it covers.
     pub prefix: String,
     /// Who made it.
+    #[cfg_attr(feature = "openapi", schemars(with = "String"))]
     pub node: Label,
     /// The lower the better.
     pub preference: u16,
@@ -81,6 +86,7 @@ pub struct ClaimLine {
 
 /// A server of the service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ExplainedServer"))]
 pub struct ServerLine {
     /// Is it in the answer?
     pub chosen: bool,
@@ -114,6 +120,7 @@ pub struct ServerLine {
 
 /// What the score of a server is made of, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ExplainedScore"))]
 pub struct ScoreLine {
     /// The sum.
     pub total_ms: f64,

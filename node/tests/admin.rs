@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod described;
 mod fake;
+#[path = "admin/openapi.rs"]
+mod openapi;
 #[path = "admin/tcp.rs"]
 mod tcp;
 
@@ -177,6 +180,7 @@ async fn what_is_not_there_is_said_in_json_too() {
     let (status, body) = raw(&path, &format!("DELETE /v1/catalogue HTTP/1.1\r\n{close}\r\n")).await;
     assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
     assert_eq!(body["error"], "DELETE is not for /v1/catalogue");
+    assert_eq!(body["hint"], "GET reads; POST is for /v1/catalogue, /v1/preview, /v1/drain");
 
     let json_type = "Content-Type: application/json\r\n";
     for body in ["", "{", "{\"pages\":[\"?\"]}", "{\"pages\":[\"AAAA\"]}", "[]"] {

@@ -7,6 +7,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "operating/api.rs"]
+mod api;
 #[allow(dead_code)]
 #[path = "processes/dns.rs"]
 mod dns;

@@ -8,12 +8,15 @@
 
 #[path = "processes/admission.rs"]
 mod admission;
+mod described;
 #[path = "processes/dns.rs"]
 mod dns;
 #[path = "processes/fleet.rs"]
 mod fleet;
 #[path = "processes/ground.rs"]
 mod ground;
+#[path = "processes/openapi.rs"]
+mod openapi;
 #[path = "processes/origins.rs"]
 mod origins;
 #[path = "processes/policy.rs"]

@@ -28,6 +28,7 @@ const PARTS: u32 = 256;
 
 /// By what a place of a client is guessed that nobody claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Guess {
     /// The node claims addresses with the same first bits.

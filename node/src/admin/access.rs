@@ -217,7 +217,8 @@ async fn note(audit: &Audit, who: &Who, attempt: Option<Edit>, refusal: &Refusal
     }
 }
 
-fn needed(method: &Method) -> Role {
+/// The role that a request needs.
+pub(super) fn needed(method: &Method) -> Role {
     if matches!(*method, Method::GET | Method::HEAD) { Role::Read } else { Role::Write }
 }
 

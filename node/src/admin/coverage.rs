@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::picture::Coverage;
@@ -17,11 +18,12 @@ use super::{Refusal, RefusalKind, Source};
 const MOST: usize = 1000;
 
 /// `?find=fra&limit=100`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct CoverageQuery {
     /// An address, a prefix, or a part of a node's name.
     #[serde(default)]
     find: String,
+    /// The most claims that are told.
     limit: Option<usize>,
 }
 

@@ -4,10 +4,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything that is imported.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Imports {
     /// Origins of services, as all nodes hold them.
     pub pools: Vec<PoolLine>,
@@ -16,7 +17,7 @@ pub struct Imports {
 }
 
 /// One origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolLine {
     /// The name.
     pub origin: String,
@@ -37,7 +38,7 @@ pub struct PoolLine {
 }
 
 /// What is held of an origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PoolState {
     /// What DNS-A says.
@@ -60,7 +61,7 @@ impl PoolState {
 }
 
 /// One zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneLine {
     /// Its name.
     pub zone: String,
@@ -71,7 +72,7 @@ pub struct ZoneLine {
 }
 
 /// One delegation that some node keeps.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DelegationLine {
     /// The mesh zone.
     pub zone: String,

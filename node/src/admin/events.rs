@@ -14,6 +14,7 @@ use axum::http::header;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::picture::{Heat, HistoryReport, Span};
@@ -21,15 +22,17 @@ use super::{Refusal, RefusalKind, Source};
 use crate::history::{MOST_WATCHERS, News};
 
 /// `?span=day`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct HistoryQuery {
+    /// How far back.
     #[serde(default)]
     span: Span,
 }
 
 /// `?service=www.lb.example.com`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct HeatQuery {
+    /// The service's name.
     service: String,
 }
 

@@ -5,12 +5,13 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::{ClaimLine, ServerState, Verdict};
 
 /// The nodes, and who is linked to whom.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MeshMap {
     /// The nodes, by name.
     pub nodes: Vec<MapNode>,
@@ -21,7 +22,7 @@ pub struct MeshMap {
 }
 
 /// A node on the map.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MapNode {
     /// Its name.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct MapNode {
 }
 
 /// Two nodes that measure each other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MapLink {
     /// One of them ...
     pub a: String,
@@ -60,7 +61,7 @@ pub struct MapLink {
 }
 
 /// Claims that someone looked for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Coverage {
     /// The claims, by prefix, best first.
     pub claims: Vec<ClaimLine>,
@@ -69,7 +70,7 @@ pub struct Coverage {
 }
 
 /// A service as each node sees it: who would get what, and why.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Heat {
     /// Its name.
     pub service: String,
@@ -82,7 +83,7 @@ pub struct Heat {
 }
 
 /// A column.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeatServer {
     /// The server's id within the service.
     pub id: String,
@@ -95,7 +96,7 @@ pub struct HeatServer {
 }
 
 /// A row: what one node sees, and what its resolvers get.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeatRow {
     /// The node.
     pub node: String,
@@ -112,7 +113,7 @@ pub struct HeatRow {
 }
 
 /// What a node sees of a server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeatCell {
     /// Does it answer?
     pub state: ServerState,
@@ -129,7 +130,7 @@ pub struct HeatCell {
 }
 
 /// What a node remembers of itself: samples at equal steps, and what happened in the mesh.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryReport {
     /// Seconds from one sample to the next.
     pub step_s: u32,
@@ -142,7 +143,7 @@ pub struct HistoryReport {
 }
 
 /// Samples column by column: a tenth of the text that rows would be.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Columns {
     /// Unix time in seconds, at the end of each sample.
     pub time_s: Vec<u64>,
@@ -173,7 +174,7 @@ pub struct Columns {
 }
 
 /// One sample, as it is told at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     /// Unix time in seconds.
     pub time_s: u64,
@@ -206,7 +207,7 @@ pub struct Sample {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Happening {
     /// Rises by one.
     pub id: u64,
@@ -221,7 +222,7 @@ pub struct Happening {
 }
 
 /// What kind of thing happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HappeningKind {
     /// A member came, went, died or is back.
@@ -239,7 +240,7 @@ pub enum HappeningKind {
 }
 
 /// How something is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
     /// It is as it should be again.
@@ -253,7 +254,7 @@ pub enum Tone {
 }
 
 /// How far back the history is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Span {
     /// Half an hour, by the second.

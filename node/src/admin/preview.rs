@@ -5,18 +5,19 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Records that might be applied: the base64 of their bodies, which nobody has signed. A signed edit could be applied by
 /// whoever saw it, so for a look none is made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proposal {
     /// The bodies.
     pub records: Vec<String>,
 }
 
 /// Who would get other servers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preview {
     /// The services whose records differ, by name.
     pub services: Vec<ServicePreview>,
@@ -25,7 +26,7 @@ pub struct Preview {
 }
 
 /// What an edit would change for the clients of a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServicePreview {
     /// The service's name.
     pub service: String,
@@ -44,17 +45,19 @@ pub struct ServicePreview {
 }
 
 /// What an edit would change for those clients that a node decides for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodePreview {
     /// The node.
     pub node: String,
     /// "v4" or "v6".
     pub family: String,
     /// Only clients in it; none: all but those that an override names.
+    #[schemars(with = "Option<String>")]
     pub clients: Option<IpNet>,
     /// Claimed prefixes of resolvers that the node decides for now, and that this is about.
     pub claims: usize,
     /// Some of them.
+    #[schemars(with = "Vec<String>")]
     pub examples: Vec<IpNet>,
     /// What they get now.
     pub before: Given,
@@ -63,7 +66,7 @@ pub struct NodePreview {
 }
 
 /// What clients get.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Given {
     /// The servers, those of most clients first.
     pub servers: Vec<ServerShare>,
@@ -74,7 +77,7 @@ pub struct Given {
 }
 
 /// A server's part of the clients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerShare {
     /// Its id.
     pub server: String,

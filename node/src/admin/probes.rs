@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::ServerState;
@@ -14,7 +15,7 @@ use crate::measure::{Measurements, ProbeReport, State};
 pub const CERTIFICATE_DAYS: i64 = 14;
 
 /// What this node's own probes found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MeasureStatus {
     /// Servers of services, each counted once a service.
     pub servers: usize,
@@ -67,7 +68,7 @@ fn days_until(ends: u64, now: u64) -> i64 {
 }
 
 /// How a service's servers are measured.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeLine {
     /// "tcp", "http", "https", "grpc", "icmp", "dns" or "command".
     pub kind: String,
@@ -173,7 +174,7 @@ impl ProbeLine {
 }
 
 /// One probe of one server, and what it is doing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbedLine {
     /// The service.
     pub service: String,

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::probes::{MeasureStatus, ProbeLine, ProbedLine};
 
 /// The node at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The node itself.
     pub node: NodeStatus,
@@ -38,7 +39,7 @@ pub struct Status {
 }
 
 /// The node itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// Its name, which names its cut.
     pub name: String,
@@ -55,7 +56,7 @@ pub struct NodeStatus {
 }
 
 /// The node's place in the mesh.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MeshStatus {
     /// The operator's public key.
     pub id: String,
@@ -72,7 +73,7 @@ pub struct MeshStatus {
 }
 
 /// The node's right to be in the mesh.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdmissionStatus {
     /// What holds.
     pub state: Admission,
@@ -85,7 +86,7 @@ pub struct AdmissionStatus {
 }
 
 /// Whether a node may be in the mesh.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Admission {
     /// It is a member.
@@ -112,7 +113,7 @@ impl Admission {
 }
 
 /// A node that an operator admitted, or revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemberLine {
     /// The name it was given; empty if its certificate is not held.
     pub name: String,
@@ -125,6 +126,7 @@ pub struct MemberLine {
     /// Whether this node is linked to it.
     pub linked: bool,
     /// Within which its claims count.
+    #[schemars(with = "Vec<String>")]
     pub prefixes: Vec<IpNet>,
     /// When its certificate ends, in Unix seconds.
     pub ends: Option<u64>,
@@ -136,7 +138,7 @@ pub struct MemberLine {
 }
 
 /// Two pages of one key and version: who signed both lied, or its key is in use twice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EquivocationLine {
     /// Who signed both; the name it was given, if it has one.
     pub name: String,
@@ -153,7 +155,7 @@ pub struct EquivocationLine {
 }
 
 /// What the node answered since its start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DnsStatus {
     /// The addresses it answers on.
     pub listen: Vec<SocketAddr>,
@@ -175,7 +177,7 @@ impl DnsStatus {
 }
 
 /// How much there is to answer for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CatalogueStatus {
     /// Mesh zones.
     pub zones: usize,
@@ -189,14 +191,14 @@ pub struct CatalogueStatus {
 }
 
 /// The snapshot that packets are answered from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotStatus {
     /// Its number on this node.
     pub serial: u64,
 }
 
 /// Where a member stands, derived by every node alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// In service.
@@ -225,7 +227,7 @@ impl Verdict {
 }
 
 /// A member of the mesh, as this node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Peer {
     /// Its name; empty until its profile has come.
     pub name: String,
@@ -259,9 +261,10 @@ pub struct Peer {
 }
 
 /// A claim in force or masked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimLine {
     /// The resolvers claimed.
+    #[schemars(with = "String")]
     pub prefix: IpNet,
     /// The node that claims them.
     pub node: String,
@@ -289,9 +292,10 @@ pub struct ClaimLine {
 }
 
 /// A network whose resolvers nobody claims.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnclaimedLine {
     /// The network.
+    #[schemars(with = "String")]
     pub network: IpNet,
     /// How often it asked this node in about the last quarter of an hour: an estimate from samples.
     pub questions: u64,
@@ -311,7 +315,7 @@ pub struct UnclaimedLine {
 }
 
 /// A resolver that this node is a client of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolverLine {
     /// Where it is asked.
     pub address: SocketAddr,
@@ -328,7 +332,7 @@ pub struct ResolverLine {
 }
 
 /// An address that a resolver's questions leave from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EgressLine {
     /// The address.
     pub address: IpAddr,
@@ -343,7 +347,7 @@ pub struct EgressLine {
 }
 
 /// What became of an address that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EgressState {
     /// Claimed, and another node vouches for it.
@@ -369,7 +373,7 @@ impl EgressState {
 }
 
 /// One node's measurement of one server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyLine {
     /// Who measured.
     pub node: String,
@@ -398,7 +402,7 @@ pub struct LatencyLine {
 }
 
 /// What a node found a server to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// It answers probes.
@@ -421,7 +425,7 @@ impl ServerState {
 }
 
 /// A service as the catalogue has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceLine {
     /// Its host name.
     pub name: String,
@@ -461,9 +465,10 @@ pub struct ServiceLine {
 }
 
 /// What holds for some clients, or as some nodes see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideLine {
     /// For clients in it; none: for all.
+    #[schemars(with = "Option<String>")]
     pub prefix: Option<IpNet>,
     /// Where this node decides; none: everywhere.
     pub node: Option<String>,
@@ -474,7 +479,7 @@ pub struct OverrideLine {
 }
 
 /// One server of a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerLine {
     /// Its id within the service.
     pub id: String,

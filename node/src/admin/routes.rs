@@ -1,5 +1,5 @@
-//! What is asked where. Every answer is JSON, refusals and unknown paths included, but for `/metrics`; `explain`
-//! is text on request.
+//! How what is asked is answered; `operations` says what is asked where. Every answer is JSON, refusals and unknown paths
+//! included, but for `/metrics` and the stream of events; `explain` is text on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Extension, Json, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use nigh_gossip::Page;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::{self, Access, Who};
 use super::audit::{Audit, Edit};
+use super::operations::{document, served};
 use super::preview::{Preview, Proposal};
 use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
-use super::{coverage, events};
 use crate::catalogue::record::Record;
 use crate::catalogue::{admission, hlc};
 use crate::dashboard;
@@ -29,8 +29,9 @@ pub(super) const MAX_REQUEST: usize = 4 << 20;
 pub(super) const MAX_BATCH: usize = 1 << 20;
 
 /// Records as they travel: base64 of signed pages.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Pages {
+    /// Each in base64: signed header, signature and body.
     pub(super) pages: Vec<String>,
 }
 
@@ -55,15 +56,26 @@ pub(super) fn router<S: Source>(
     request_timeout: Duration,
 ) -> Router {
     let door = (access, Arc::clone(&audit));
+    let mut api = Router::new();
+    let document: Arc<str> = document::<S>().to_string().into();
+    let mut posts = Vec::new();
+    for (operation, handler) in served::<S>() {
+        if operation.method == Method::POST {
+            posts.push(operation.path);
+        }
+        api = api.route(operation.path, handler);
+    }
+    let posts = posts.join(", ");
     Router::new()
-        .merge(api(source).route_layer(middleware::from_fn_with_state(door.clone(), access::allowed)))
+        .merge(api.with_state(source).route_layer(middleware::from_fn_with_state(door.clone(), access::allowed)))
         .merge(pages())
         .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
+        .method_not_allowed_fallback(async move |request: Request| unknown_method(&request, &posts))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .layer(middleware::from_fn_with_state(request_timeout, in_time))
         .layer(middleware::from_fn_with_state(door, access::same_site))
         .layer(Extension(audit))
+        .layer(Extension(Document(document)))
 }
 
 /// What everybody may read who reaches the listener: pages that hold nothing of this node, and ask for a token.
@@ -71,40 +83,23 @@ fn pages() -> Router {
     dashboard::router()
 }
 
-/// What needs a role.
-fn api<S: Source>(source: Arc<S>) -> Router {
-    Router::new()
-        .route("/v1/status", get(async |State(node): State<Arc<S>>| Json(node.status())))
-        .route("/v1/peers", get(async |State(node): State<Arc<S>>| Json(node.peers())))
-        .route("/v1/members", get(async |State(node): State<Arc<S>>| Json(node.members())))
-        .route("/v1/equivocations", get(async |State(node): State<Arc<S>>| Json(node.equivocations())))
-        .route("/v1/admissions", get(async |State(node): State<Arc<S>>| Json(Pages::encode(&node.admissions()))))
-        .route("/v1/claims", get(async |State(node): State<Arc<S>>| Json(node.claims())))
-        .route("/v1/coverage", get(coverage::coverage::<S>))
-        .route("/v1/unclaimed", get(async |State(node): State<Arc<S>>| Json(node.unclaimed())))
-        .route("/v1/latency", get(async |State(node): State<Arc<S>>| Json(node.latency())))
-        .route("/v1/probes", get(async |State(node): State<Arc<S>>| Json(node.probes().await)))
-        .route("/v1/services", get(async |State(node): State<Arc<S>>| Json(node.services())))
-        .route("/v1/map", get(async |State(node): State<Arc<S>>| Json(node.map())))
-        .route("/v1/heat", get(events::heat::<S>))
-        .route("/v1/history", get(events::history::<S>))
-        .route("/v1/events", get(events::events::<S>))
-        .route("/v1/pools", get(async |State(node): State<Arc<S>>| Json(node.pools())))
-        .route("/v1/delegations", get(async |State(node): State<Arc<S>>| Json(node.delegations())))
-        .route("/v1/explain", get(explain::<S>))
-        .route("/v1/catalogue", get(catalogue::<S>).post(submit::<S>))
-        .route("/v1/preview", post(preview::<S>))
-        .route("/v1/drain", post(drain::<S>))
-        .route("/metrics", get(metrics::<S>))
-        .with_state(source)
+/// The document that describes the API.
+#[derive(Clone)]
+pub(super) struct Document(pub(super) Arc<str>);
+
+/// The answer to an order to drain.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Draining {
+    /// Always true.
+    draining: bool,
 }
 
 /// For Prometheus, which asks at this path unless it is told another.
-async fn metrics<S: Source>(State(node): State<Arc<S>>) -> impl IntoResponse {
+pub(super) async fn metrics<S: Source>(State(node): State<Arc<S>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], node.metrics())
 }
 
-async fn explain<S: Source>(
+pub(super) async fn explain<S: Source>(
     State(node): State<Arc<S>>,
     headers: HeaderMap,
     query: Result<Query<ExplainQuery>, QueryRejection>,
@@ -119,11 +114,11 @@ async fn explain<S: Source>(
     Ok(if wants_text { explained.text.into_response() } else { Json(explained.json).into_response() })
 }
 
-async fn catalogue<S: Source>(State(node): State<Arc<S>>) -> Json<Pages> {
+pub(super) async fn catalogue<S: Source>(State(node): State<Arc<S>>) -> Json<Pages> {
     Json(Pages::encode(&node.catalogue()))
 }
 
-async fn submit<S: Source>(
+pub(super) async fn submit<S: Source>(
     State(node): State<Arc<S>>,
     Extension(audit): Extension<Arc<Audit>>,
     Extension(who): Extension<Who>,
@@ -171,7 +166,7 @@ fn ended(what: &str, error: &tokio::task::JoinError) -> Refusal {
     }
 }
 
-async fn preview<S: Source>(
+pub(super) async fn preview<S: Source>(
     State(node): State<Arc<S>>,
     body: Result<Json<Proposal>, JsonRejection>,
 ) -> Result<Json<Preview>, Refusal> {
@@ -193,29 +188,29 @@ async fn preview<S: Source>(
     looked.map(Json).map_err(|e| ended("the preview", &e))
 }
 
-async fn drain<S: Source>(
+pub(super) async fn drain<S: Source>(
     State(node): State<Arc<S>>,
     Extension(audit): Extension<Arc<Audit>>,
     Extension(who): Extension<Who>,
 ) -> impl IntoResponse {
     node.drain();
     audit.done(&who, &Edit::new("drain"), Ok(None)).await;
-    (StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true })))
+    (StatusCode::ACCEPTED, Json(Draining { draining: true }))
 }
 
 async fn unknown_path(request: Request) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         error: format!("nothing at {}", request.uri().path()),
-        hint: "there are /v1/status, peers, members, admissions, equivocations, claims, coverage, unclaimed, latency, probes, services, map, heat, history, events, pools, delegations, explain, catalogue, preview and drain, /metrics, and the dashboard at /".into(),
+        hint: "/v1/openapi.json lists what there is; the dashboard is at /".into(),
     }
 }
 
-async fn unknown_method(request: Request) -> Response {
+fn unknown_method(request: &Request, posts: &str) -> Response {
     let refusal = Refusal {
         kind: RefusalKind::Invalid,
         error: format!("{} is not for {}", request.method(), request.uri().path()),
-        hint: "GET reads; POST is for /v1/catalogue, /v1/preview and /v1/drain".into(),
+        hint: format!("GET reads; POST is for {posts}"),
     };
     (StatusCode::METHOD_NOT_ALLOWED, Json(refusal)).into_response()
 }
@@ -233,7 +228,12 @@ async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) 
 }
 
 impl RefusalKind {
-    fn status(self) -> StatusCode {
+    /// Each of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Invalid, Self::Unknown, Self::Forbidden, Self::NotFound, Self::Unavailable, Self::Internal];
+
+    /// How HTTP says it.
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::Unknown => StatusCode::UNAUTHORIZED,
@@ -246,8 +246,7 @@ impl RefusalKind {
 
     /// What a status stands for.
     pub(super) fn of(status: StatusCode) -> Self {
-        let all = [Self::Invalid, Self::Unknown, Self::Forbidden, Self::NotFound, Self::Unavailable];
-        all.into_iter().find(|kind| kind.status() == status).unwrap_or_default()
+        Self::ALL.into_iter().find(|kind| kind.status() == status).unwrap_or_default()
     }
 }
 

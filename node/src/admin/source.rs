@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use hickory_proto::rr::RecordType;
 use nigh_gossip::{NodeId, Page};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{name, record::Record};
@@ -75,7 +76,7 @@ pub trait Source: Send + Sync + 'static {
 }
 
 /// "What would NAME be answered to a query from ADDRESS?"
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainQuery {
     /// The queried name.
     pub name: String,
@@ -90,8 +91,9 @@ pub struct ExplainQuery {
 }
 
 /// A record type that can be asked for, by its mnemonic or as `TYPE65280`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", example = &"AAAA")]
 pub struct QueryType(pub RecordType);
 
 impl Default for QueryType {
@@ -153,7 +155,7 @@ impl Explained {
 }
 
 /// What became of submitted records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submitted {
     /// Records that were new here.
     pub accepted: usize,
@@ -162,7 +164,7 @@ pub struct Submitted {
 }
 
 /// Why a request was not met, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     /// Whose turn it is.
     #[serde(skip)]

@@ -61,8 +61,8 @@ async fn until(mut wanted: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The status, the head and the body of the answer to a request with these fields.
-async fn ask(address: SocketAddr, request: &str, fields: &str) -> (u16, String, Value) {
+/// The answer to a request with these fields, as it came.
+pub async fn exchange(address: SocketAddr, request: &str, fields: &str) -> String {
     let host = if fields.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
@@ -71,6 +71,12 @@ async fn ask(address: SocketAddr, request: &str, fields: &str) -> (u16, String, 
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// The status, the head and the body of the answer to a request with these fields.
+async fn ask(address: SocketAddr, request: &str, fields: &str) -> (u16, String, Value) {
+    let answer = exchange(address, request, fields).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head.to_owned(), serde_json::from_str(body).unwrap_or_default())

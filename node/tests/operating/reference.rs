@@ -6,7 +6,7 @@ use std::fs;
 use nigh::metrics::families;
 use nigh_dns::{Metric, MetricLabel};
 
-use crate::{read, root};
+use crate::{api, read, root};
 
 /// Compares, or writes.
 fn page(name: &str, text: &str) {
@@ -84,6 +84,11 @@ fn the_page_of_the_catalogue() {
         keys(&example)
     );
     page("catalogue.md", &text);
+}
+
+#[test]
+fn the_page_of_the_admin_api() {
+    page("api.md", &api::page());
 }
 
 /// A section of an example: its header, what is said of it, and its keys with what is said of each.
