@@ -24,6 +24,7 @@ impl Budget {
     }
 
     /// Whether `cost` was there when it was last looked at.
+    #[cfg(feature = "shell")]
     pub(crate) fn has(&self, cost: u64) -> bool {
         self.left >= cost * 1_000_000
     }
