@@ -212,15 +212,37 @@ fn claims(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr) -> Vec<ClaimLi
         return Vec::new();
     }
     let covering = snapshot.claims().covering(host(from));
-    covering.into_iter().filter_map(|claim| claim_line(snapshot, course, from, claim)).collect()
+    let usable = |claim: &&Best| snapshot.claimant(claim.node).is_some_and(|node| node.standing.takes_referrals());
+    let next = covering.iter().filter(usable).find(|claim| course.claim != Some(**claim)).copied();
+    let alone = covering.len() == 1;
+    covering.into_iter().filter_map(|claim| claim_line(snapshot, course, from, claim, (next, alone))).collect()
 }
 
-fn claim_line(snapshot: &Snapshot, course: &Course<'_>, from: IpAddr, claim: Best) -> Option<ClaimLine> {
+/// Why a claim wins over the next best one.
+fn victory(best: Best, next: Option<Best>, alone: bool) -> &'static str {
+    match next {
+        None if alone => "wins: there is no other claim",
+        None => "wins: the only one whose node is up",
+        Some(next) if best.length != next.length => "wins: the longest prefix",
+        Some(next) if best.rank.preference() != next.rank.preference() => "wins: the lowest preference",
+        Some(next) if best.rank.proven() != next.rank.proven() => "wins: proven by another node",
+        Some(next) if best.rank != next.rank => "wins: the shortest round trip",
+        Some(_) => "wins: equally good ones go by name",
+    }
+}
+
+fn claim_line(
+    snapshot: &Snapshot,
+    course: &Course<'_>,
+    from: IpAddr,
+    claim: Best,
+    (next, alone): (Option<Best>, bool),
+) -> Option<ClaimLine> {
     let Node { label, standing, .. } = snapshot.claimant(claim.node)?;
     let won = course.claim == Some(claim);
     let best = course.claim.and_then(|best| Some((best, &snapshot.claimant(best.node)?.label)));
     let why = match best {
-        _ if won => "wins: longest prefix, then lowest preference, proof, round trip, name".to_owned(),
+        _ if won => victory(claim, next, alone).to_owned(),
         _ if !standing.takes_referrals() => format!("not used: {label} is {standing}"),
         Some((best, _)) if best.length != claim.length => {
             format!("a longer prefix wins: {}", best.prefix(host(from)))
@@ -312,25 +334,28 @@ fn why(
     });
     let way = match &course.turn.way() {
         Way::Refer { cut, serves: None } => {
-            format!("{claimed}; so {as_node} refers the resolver to {cut}'s cut, where {cut} or its backup answers")
+            format!(
+                "{claimed}; so {as_node} sends the resolver to {cut}'s own zone (its cut), where {cut} or its backup answers"
+            )
         }
         Way::Refer { serves: Some(CutRole::Own), .. } => {
-            format!("{claimed}; that is {as_node}'s own cut, so the addresses come in the same answer")
+            format!("{claimed}; {as_node} was asked itself, so the addresses come in the same answer")
         }
         Way::Refer { cut, serves: Some(_) } => {
             format!("{claimed}; {as_node} serves {cut}'s cut itself, so the addresses come in the same answer")
         }
         Way::Answer(Direct::Unclaimed) => {
             let lost = snapshot.is_claimed(from);
-            let nobody = if lost { "every node that claims it is away" } else { "nobody claims it" };
-            format!("{from}: {nobody}, so {as_node} answers at once from its own measurements")
+            let nobody = if lost { "Every node that claims" } else { "No node claims" };
+            let away = if lost { " is away" } else { "" };
+            format!("{nobody} {from}{away}, so {as_node} answers at once from its own measurements")
         }
         Way::Answer(Direct::Estimated) => {
             format!(
-                "{from}: nobody claims it, but {decider} {}, so it is answered at once from {decider}'s measurements",
+                "No node claims {from}, but {decider} claims {}, so it is answered at once from {decider}'s measurements",
                 match course.basis {
-                    Some(Basis::Guess(Guess::Network)) => "most of what is claimed of its operator",
-                    Some(Basis::Guess(Guess::Country)) => "most of what is claimed in its country",
+                    Some(Basis::Guess(Guess::Network)) => "more addresses of its operator than others",
+                    Some(Basis::Guess(Guess::Country)) => "more addresses in its country than others",
                     _ => "its neighbours",
                 }
             )
@@ -344,15 +369,24 @@ fn why(
             format!("{claimed}; other records stand at the name, where no CNAME may, so it is answered at once")
         }
         Way::Answer(Direct::NoCut) => {
-            format!("{claimed}; but {decider} has no cut here that could be asked, so it is answered at once")
+            format!(
+                "{claimed}; but {decider} has no zone of its own here that could be asked, so it is answered at once"
+            )
         }
-        Way::Serve(CutRole::Own) => format!("{name} lies in the cut of {decider}, which is {as_node}'s own"),
-        Way::Serve(CutRole::Backup) => format!("{name} lies in the cut of {decider}, for which {as_node} is a backup"),
-        Way::Serve(CutRole::Orphan) => format!(
-            "{name} lies in the cut of {decider}, which no node that is up serves, so {as_node} answers from {decider}'s \
-             last measurements"
+        Way::Serve(CutRole::Own) => {
+            format!("{name} lies in {decider}'s own zone (its cut): {decider}'s measurements count there, whoever asks")
+        }
+        Way::Serve(CutRole::Backup) => format!(
+            "{name} lies in {decider}'s own zone (its cut), for which {as_node} is a backup: {decider}'s measurements count \
+             there, whoever asks"
         ),
-        Way::Delegate => format!("{name} lies in the cut of {decider}, so {as_node} names the servers of that cut"),
+        Way::Serve(CutRole::Orphan) => format!(
+            "{name} lies in {decider}'s own zone (its cut), which no node that is up serves, so {as_node} answers from \
+             {decider}'s last measurements"
+        ),
+        Way::Delegate => {
+            format!("{name} lies in {decider}'s own zone (its cut), so {as_node} names the servers of that")
+        }
     };
     match ranking.map(|ranking| seen_by(decider, course.pool.service(), ranking)) {
         Some(seen) => format!("{wild}{way}. {seen}"),
@@ -404,7 +438,9 @@ fn without_service(name: &str, reply: &Reply) -> String {
         (ResponseCode::NXDomain, _) => format!("There is no service and no record at {name}, and no name below it."),
         (_, crate::Kind::Negative) => format!("{name} exists, but has no records of that type."),
         (_, crate::Kind::Static) => format!("{name} is in no zone of the mesh, so the resolver goes on elsewhere."),
-        (_, crate::Kind::Delegation) => format!("{name} lies in a cut of which other nodes are the servers."),
+        (_, crate::Kind::Delegation) => {
+            format!("{name} lies in the own zone (the cut) of a node, and other nodes serve that.")
+        }
         _ => format!("{name} is a name of the mesh itself: its zones, cuts and name servers."),
     }
 }

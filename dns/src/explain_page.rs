@@ -21,10 +21,14 @@ use std::fmt;
 
 use crate::explain::{ClaimLine, Explanation, ServerLine};
 
+/// Of a line of text: what the eye follows, and a small terminal shows.
+const WIDTH: usize = 96;
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {}, asked by {} at {}", self.name, self.qtype, self.from, self.at)?;
-        writeln!(f, "\n  {}", self.why)?;
+        writeln!(f)?;
+        folded(&self.why).iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         if !self.claims.is_empty() {
             writeln!(f, "\nClaims that cover {}", self.from)?;
             table(
@@ -44,6 +48,21 @@ impl fmt::Display for Explanation {
         section(f, "authority ", &self.authority)?;
         section(f, "additional ", &self.additional)
     }
+}
+
+/// A text in lines of at most [`WIDTH`] characters; a word that is longer has a line of its own.
+fn folded(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn section(f: &mut fmt::Formatter<'_>, head: &str, records: &[String]) -> fmt::Result {

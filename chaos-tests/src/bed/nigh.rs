@@ -174,6 +174,11 @@ impl Operator {
         })
     }
 
+    /// The nigh program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The file with the operator's secret.
     pub fn key(&self) -> &Path {
         &self.key
@@ -201,6 +206,11 @@ impl Node {
     /// Its admin socket. Unix sockets are files: they are reached from every network namespace.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Its configuration.
+    pub fn configuration(&self) -> &Path {
+        &self.configuration
     }
 
     /// The folder of its keys and of what it remembers.

@@ -107,6 +107,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nearest => f.write_str("nearest"),
+            Self::Shared { slower } if slower.is_zero() => f.write_str("this client's share, and the nearest"),
             Self::Shared { slower } => write!(f, "this client's share, {} behind the nearest", Millis(*slower)),
             Self::OtherClients { slower } => {
                 write!(f, "other clients' share, {} behind the nearest", Millis(*slower))
@@ -130,7 +131,7 @@ impl fmt::Display for Reason {
             Self::FailOpen => f.write_str("no server is up: given all the same"),
             Self::FailOpenSpare => f.write_str("no server is up, and others were less bad"),
             Self::Instead => f.write_str("no server is up, and the policy gives none of them"),
-            Self::OtherFamily => f.write_str("has an address of the other family"),
+            Self::OtherFamily => f.write_str("of the other address family (A is for IPv4, AAAA for IPv6)"),
         }
     }
 }

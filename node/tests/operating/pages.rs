@@ -208,6 +208,11 @@ fn how_to_drain() {
 }
 
 #[test]
+fn how_to_find_a_fault() {
+    follow(Some("deploy/docs/how-to/find-a-fault.md"), &[]);
+}
+
+#[test]
 fn how_to_lose_a_region() {
     follow(Some("deploy/docs/how-to/lose-a-region.md"), &[]);
 }

@@ -15,6 +15,7 @@
 
 pub mod places;
 pub mod steps;
+mod tools;
 pub mod view;
 pub mod world;
 

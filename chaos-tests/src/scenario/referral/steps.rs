@@ -1,6 +1,7 @@
 //! What is proven, in the order in which it is.
 
 use super::places::{ISPS, Isp, ORIGINS, POPS, REFERRAL_TTL, SERVICE, SERVICE_TTL, origin_names};
+use super::tools;
 use super::view::{Landing, landing, ms, outage, refreshes, require};
 use super::world::{Kill, World};
 use crate::bed::nigh_json::Counters;
@@ -14,13 +15,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The steps.
-pub const STEPS: [Step<World>; 10] = [
+pub const STEPS: [Step<World>; 13] = [
     Step { key: "mesh", claim: MESH, prove: mesh, essential: true },
     Step { key: "nearest", claim: NEAREST, prove: nearest, essential: false },
     Step { key: "fetch", claim: FETCH, prove: fetch, essential: false },
+    Step { key: "trace", claim: TRACE, prove: |world, _| tools::trace(world), essential: false },
+    Step { key: "doctor", claim: DOCTOR, prove: |world, _| tools::healthy(world), essential: false },
     Step { key: "refresh", claim: REFRESH, prove: refresh, essential: false },
     Step { key: "backup", claim: BACKUP, prove: backup, essential: false },
     Step { key: "next-claimant", claim: NEXT_CLAIMANT, prove: next_claimant, essential: false },
+    Step { key: "doctor-finds", claim: FINDS, prove: |world, _| tools::finds(world, VICTIM.own), essential: false },
     Step { key: "return", claim: RETURN, prove: returned, essential: false },
     Step { key: "no-failures", claim: NO_FAILURES, prove: no_failures, essential: false },
     Step { key: "latency", claim: LATENCY, prove: latency, essential: false },
@@ -30,6 +34,9 @@ pub const STEPS: [Step<World>; 10] = [
 const MESH: &str = "three nodes find each other, measure every origin, and every cut has a backup";
 const NEAREST: &str = "each ISP's client gets the origin nearest to its POP, by way of its own node's cut";
 const FETCH: &str = "and fetches that origin's name from it over HTTP";
+const TRACE: &str = "nigh trace walks root, DNS-A, DNS-B to the same origin, also for a resolver elsewhere";
+const DOCTOR: &str = "nigh doctor finds every node and its delegation well";
+const FINDS: &str = "nigh doctor finds that DNS-A lists a dead node";
 const REFRESH: &str =
     "a refresh after the address's TTL goes to the cut's servers, its own node among them, and to no DNS-B";
 const BACKUP: &str = "after kill -9 of the claimed node its backup answers for it";
