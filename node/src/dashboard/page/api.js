@@ -58,8 +58,10 @@ async function request(path, accept) {
 
 /** What stands at a path. */
 export async function read(path) {
-  const { response } = await request(path, "application/json");
-  return response.json();
+  const { response, stop } = await request(path, "application/json");
+  // A node that falls silent within its answer would hold this place for ever.
+  const timer = setTimeout(() => stop.abort(), PATIENCE);
+  return response.json().finally(() => clearTimeout(timer));
 }
 
 /** Calls `handlers.sample` and `handlers.happening` as they come, `handlers.open` and `handlers.lost` as the stream does. */

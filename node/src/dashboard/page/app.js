@@ -106,9 +106,17 @@ function plots() {
 async function loadHistory() {
   short.load(await read("/v1/history?span=short"));
   if (span > 1800) day.load(await read("/v1/history?span=day"));
+  readAt.history = Date.now();
   showHappenings(short.happenings);
   plots();
   tiles();
+}
+
+/** Once for each connection; a node that is slow to answer is asked again with the next sample. */
+function wantHistory() {
+  if (readAt.history || reading.history) return;
+  reading.history = true;
+  loadHistory().catch((error) => { if (!(error instanceof Refused)) console.error(error); }).finally(() => { reading.history = false; });
 }
 
 function setSpan(seconds) {
@@ -131,7 +139,8 @@ const handlers = {
     $("lost").hidden = true;
     pill("live", "Live");
     loadAll();
-    loadHistory().catch((error) => console.error(error));
+    readAt.history = 0;
+    wantHistory();
   },
   lost(why, pause) {
     connected = false;
@@ -144,6 +153,7 @@ const handlers = {
   sample(sample) {
     lastSample = sample.time_s;
     short.add(sample);
+    wantHistory();
     if (span <= 1800) plots();
     else if (Date.now() - (readAt.day ?? 0) > 30000) {
       readAt.day = Date.now();

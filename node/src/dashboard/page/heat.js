@@ -4,7 +4,8 @@ import { $, h, replace, empty, code, ms, percent } from "./dom.js";
 
 /** Steps that differ to a person who waits: a city, a country, a continent, an ocean, the other side of the world. */
 const STEPS = [20, 50, 100, 150, 250];
-let services = [];
+/** Of the services in the menu; null until they were read. */
+let listed = null;
 let onAsk = () => {};
 
 export function heatAsks(ask) {
@@ -17,11 +18,9 @@ export const shownService = () => $("service").value;
 /** Fills the menu; true if another service is shown than before. */
 export function showServices(list) {
   const names = list.map((service) => service.name);
-  if (names.join() === services.map((service) => service.name).join()) {
-    services = list;
-    return false;
-  }
-  services = list;
+  // The first list may be empty, and that is news: until then the page says that it reads.
+  if (names.join() === listed) return false;
+  listed = names.join();
   const menu = $("service");
   const held = menu.value || location.hash.slice(1);
   menu.replaceChildren(...names.map((name) => h("option", { value: name }, name)));
