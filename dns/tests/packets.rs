@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use hickory_proto::serialize::binary::DecodeError;
 use nigh_dns::{Arrival, Counters, Handler, LARGEST_UDP, Transport};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -236,6 +237,10 @@ fn garbage(bytes: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(&reply[..2], &bytes[..2]);
         prop_assert!(reply[2] & 0x80 != 0);
         let message = Message::from_vec(&reply);
+        // A client subnet of no bits goes back in whichever family it came; hickory knows few.
+        if let Err(DecodeError::UnknownAddressFamily(_)) = message {
+            continue;
+        }
         prop_assert!(message.is_ok(), "{:?} for {:?}", message, bytes);
         let questions = u16::from_be_bytes([reply[4], reply[5]]);
         if questions == 1 {
@@ -280,9 +285,15 @@ fn any_other_number_of_questions_is_an_error() {
 /// RFC 7871 section 6: the option goes back as it came, in whichever family, FAMILY 0 of `dig +subnet=0` included.
 #[test]
 fn a_subnet_of_no_family_comes_back() {
-    let query = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03www\x02lb\x07example\x03com\x00\x00\x01\x00\x01\
+    let mut query =
+        *b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03www\x02lb\x07example\x03com\x00\x00\x01\x00\x01\
         \x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x08\x00\x08\x00\x04\x00\x00\x00\x00";
-    let reply = handler("fra").respond(query, udp()).unwrap();
-    assert_eq!(reply[3] & 0x0f, 0);
-    assert_eq!(reply[reply.len() - 19..], query[query.len() - 19..], "the same OPT record");
+    for family in [0_u16, 257] {
+        let at = query.len() - 4;
+        query[at..at + 2].copy_from_slice(&family.to_be_bytes());
+        let reply = handler("fra").respond(&query, udp()).unwrap();
+        assert_eq!(reply[3] & 0x0f, 0);
+        assert_eq!(reply[reply.len() - 19..], query[query.len() - 19..], "the same OPT record");
+        garbage(&query).unwrap();
+    }
 }
