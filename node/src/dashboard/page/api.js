@@ -19,6 +19,16 @@ export class Refused extends Error {
   }
 }
 
+/** No answer came, or none in time. What is shown is read again by itself; a person who asked is told. */
+export class Silent extends Error {
+  constructor() {
+    super("The node does not answer.");
+    this.hint = "Ask again; if it lasts, look at the node.";
+  }
+}
+
+const silent = () => { throw new Silent(); };
+
 /** Shows the dialogue once, however many requests wait for it. */
 function askForToken(wrong) {
   asking ??= new Promise((resolve) => {
@@ -48,7 +58,7 @@ async function request(path, accept) {
     const timer = setTimeout(() => stop.abort(), PATIENCE);
     const headers = { accept, ...(sent && { authorization: `Bearer ${sent}` }) };
     const response = await fetch(path, { headers, signal: stop.signal, cache: "no-store", credentials: "omit" })
-      .finally(() => clearTimeout(timer));
+      .catch(silent).finally(() => clearTimeout(timer));
     if (response.ok) return { response, stop };
     if (response.status !== 401) throw new Refused(response.status, await response.json().catch(() => undefined));
     // Another request may have asked for it meanwhile.
@@ -61,7 +71,7 @@ export async function read(path) {
   const { response, stop } = await request(path, "application/json");
   // A node that falls silent within its answer would hold this place for ever.
   const timer = setTimeout(() => stop.abort(), PATIENCE);
-  return response.json().finally(() => clearTimeout(timer));
+  return response.json().catch(silent).finally(() => clearTimeout(timer));
 }
 
 /** Calls `handlers.sample` and `handlers.happening` as they come, `handlers.open` and `handlers.lost` as the stream does. */

@@ -2,7 +2,7 @@
 // others go on.
 
 import { $, h, replace, clock, lasting } from "./dom.js";
-import { read, follow, Refused } from "./api.js";
+import { read, follow, Refused, Silent } from "./api.js";
 import { ask, listenToQuestions, suggest, within } from "./ask.js";
 import { showClaims, showUnclaimed } from "./claims.js";
 import { addHappening, showHappenings } from "./events.js";
@@ -60,7 +60,8 @@ async function load(name) {
     readAt[name] = Date.now();
     part.show(found);
   } catch (error) {
-    // Without a connection the banner says so; a refusal belongs to its part.
+    // Of a silent node the banner tells; a refusal belongs to its part; the rest is a fault of the page.
+    if (error instanceof Silent) return;
     if (!(error instanceof Refused)) console.error(error);
     else replace($(part.into), h("div", { class: "refused" }, h("p", {}, error.message), error.hint && h("p", { class: "quiet" }, error.hint)));
   } finally {
@@ -116,7 +117,7 @@ async function loadHistory() {
 function wantHistory() {
   if (readAt.history || reading.history) return;
   reading.history = true;
-  loadHistory().catch((error) => { if (!(error instanceof Refused)) console.error(error); }).finally(() => { reading.history = false; });
+  loadHistory().catch((error) => { if (!(error instanceof Silent || error instanceof Refused)) console.error(error); }).finally(() => { reading.history = false; });
 }
 
 function setSpan(seconds) {
