@@ -36,8 +36,10 @@ async function open(url, { width = 1440, height = 900, dark = false, expected = 
   return page;
 }
 
+let now = "the start";
 const step = async (name, what) => {
   const began = Date.now();
+  now = name;
   await what();
   console.log(`ok  ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
 };
@@ -206,28 +208,67 @@ try {
     await lost.context().close();
   });
 
-  await step("a lone node asks for its token, and says what is missing", async () => {
+  await step("a node that wants a token: a dialogue, a wrong one refused, the right one kept out of sight", async () => {
     const lone = await open(loneUrl, { expected: /status of 401/, fresh: false });
+    const said = [];
+    lone.on("console", (message) => said.push(message.text()));
+    const asked = [];
+    lone.on("request", (request) => asked.push(request.url()));
+    const field = lone.locator("#token-field");
     await lone.getByRole("heading", { name: "This node wants a token" }).waitFor();
-    await lone.locator("#token-field").fill("wrong");
-    await lone.keyboard.press("Enter");
-    await lone.getByText("The token was refused.").waitFor();
+    assert.equal(await lone.getByText("The token was refused.").isVisible(), false, "none was given yet");
+    assert.doesNotMatch(await text(lone, "main"), /lone|Nowhere/, "nothing of the node is shown before");
+    await lone.keyboard.press("Escape");
+    assert.equal(await field.isVisible(), true, "without a token there is nothing to see behind the dialogue");
+    assert.equal(await field.getAttribute("type"), "password", "nobody reads it over a shoulder");
+    // Another's token, of the right form, and one that is none.
+    for (const wrong of [token.replace(/.$/, (last) => (last === "a" ? "b" : "a")), "wrong"]) {
+      await field.fill(wrong);
+      const [refused] = await Promise.all([
+        lone.waitForResponse((response) => response.status() === 401),
+        lone.keyboard.press("Enter"),
+      ]);
+      assert.equal(await refused.request().headerValue("authorization"), `Bearer ${wrong}`);
+      await lone.getByText("The token was refused.").waitFor();
+      assert.equal(await field.inputValue(), "", "the next one is typed into an empty field");
+    }
     await picture(lone, "token");
-    await lone.locator("#token-field").fill(token);
+    await field.fill(token);
     await lone.keyboard.press("Enter");
     await lone.getByText("Live", { exact: true }).waitFor();
+    assert.equal(await lone.locator("#token").isVisible(), false, "the dialogue is gone");
     await settled(lone);
-    assert.match(await text(lone, "#heat-body"), /No service yet\.[\s\S]*nigh apply/);
-    assert.match(await text(lone, "#claims-body"), /Nobody claims any resolver/);
-    assert.match(await text(lone, "#warnings"), /NOT ADMITTED/);
-    await picture(lone, "empty", { fullPage: true });
-    assert.equal(await lone.evaluate((secret) => document.documentElement.outerHTML.includes(secret), token), false, "the token stands nowhere in the page");
+    assert.match(await lone.title(), /lone · nigh/);
+    // It goes with every request, in a header and nowhere else.
+    await lone.reload();
+    await lone.getByText("Live", { exact: true }).waitFor();
+    await settled(lone);
+    assert.ok(asked.some((url) => url.endsWith("/v1/events")), "requests are seen here");
+    assert.deepEqual([...asked, lone.url(), ...said].filter((seen) => seen.includes(token) || seen.includes("wrong")), [], "in a URL or the console");
+    assert.equal(await lone.evaluate((secret) => document.documentElement.outerHTML.includes(secret), token), false, "in the page");
+    assert.deepEqual(await lone.context().cookies(), []);
+    assert.equal(await lone.evaluate((secret) => JSON.stringify(localStorage).includes(secret), token), false, "kept beyond the tab");
+    // Another tab is another reader.
+    const other = await lone.context().newPage();
+    await other.goto(loneUrl);
+    await other.getByRole("heading", { name: "This node wants a token" }).waitFor();
+    await other.close();
+    page = lone;
+  });
+
+  await step("a lone node says what is missing", async () => {
+    assert.match(await text(page, "#heat-body"), /No service yet\.[\s\S]*nigh apply/);
+    assert.match(await text(page, "#claims-body"), /Nobody claims any resolver/);
+    assert.match(await text(page, "#warnings"), /NOT ADMITTED/);
+    await picture(page, "empty", { fullPage: true });
   });
 
   assert.deepEqual(complaints, [], "the browser complains");
 } catch (error) {
-  if (page) await picture(page, "failed", { fullPage: true }).catch(() => {});
-  console.error(error.message, complaints);
+  // Of every page, for it is not said which of them was waited for.
+  const pages = browser.contexts().flatMap((context) => context.pages());
+  for (const [at, each] of pages.entries()) await picture(each, `failed-${at + 1}`, { fullPage: true }).catch(() => {});
+  console.error(`in the step “${now}”: ${error.stack}`, complaints);
   process.exitCode = 1;
 } finally {
   await browser.close();
