@@ -203,6 +203,11 @@ fn how_to_add_a_pop() {
 }
 
 #[test]
+fn how_to_dashboard() {
+    follow(Some("deploy/docs/how-to/dashboard.md"), &[("curl", "curl")]);
+}
+
+#[test]
 fn how_to_drain() {
     follow(Some("deploy/docs/how-to/drain.md"), &[]);
 }
