@@ -2,6 +2,7 @@
 
 use super::named;
 use crate::cli::doctor::finding::{Area, Finding};
+use crate::cli::table::count;
 use crate::discovery::statement::CLOCK_SKEW;
 
 /// A clock that NTP keeps is within milliseconds; a cookie tells whole seconds, and travels.
@@ -41,7 +42,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
         return findings;
     };
     if median.abs() >= NOTICED {
-        findings.push(by(&format!("by the clocks of {} other nodes", facts.nodes.len()), median as f64));
+        findings.push(by(&format!("by the clocks of {}", count(facts.nodes.len(), "other node")), median as f64));
         return findings;
     }
     let wrong: Vec<String> = facts
@@ -52,7 +53,8 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
         .collect();
     if wrong.is_empty() {
         let kept = facts.keeper.as_ref().map(|keeper| format!("; {keeper} keeps it")).unwrap_or_default();
-        findings.push(Finding::ok(Area::Clock, format!("within 2 s of {} other nodes{kept}", facts.nodes.len())));
+        findings
+            .push(Finding::ok(Area::Clock, format!("within 2 s of {}{kept}", count(facts.nodes.len(), "other node"))));
     } else {
         findings.push(Finding::look(
             Area::Clock,

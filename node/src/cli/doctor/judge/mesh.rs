@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::named;
 use crate::admin::report::{Admission, MemberLine, Peer, Verdict};
 use crate::cli::doctor::finding::{Area, Finding};
+use crate::cli::table::count;
 
 /// The other nodes, as this one tells.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +55,13 @@ fn links(facts: &Facts) -> Finding {
     if linked == 0 {
         return Finding::bad(
             Area::Mesh,
-            format!("no link to any of {} other nodes", others.len()),
+            format!("no link to any of {}", count(others.len(), "other node")),
             format!(
                 "open {port} for UDP (QUIC) and TCP in both directions, and see that mesh.advertise is what others reach"
             ),
         );
     }
-    let what = format!("{} other nodes, {alive} alive, {linked} linked", others.len());
+    let what = format!("{}, {alive} alive, {linked} linked", count(others.len(), "other node"));
     match dead.as_slice() {
         [] => Finding::ok(Area::Mesh, what),
         dead if dead.len() > alive => Finding::bad(

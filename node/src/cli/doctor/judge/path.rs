@@ -75,10 +75,11 @@ pub(crate) fn judge(asked: &[Asked]) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let slowest = asked.iter().filter_map(|at| at.plain.as_ref().ok()).fold(0.0_f64, |most, took| most.max(*took));
-        let what = format!(
-            "{} addresses of other nodes answer, with 1232 octets unfragmented; the slowest in {slowest:.0} ms",
-            asked.len()
-        );
+        let who = match asked.len() {
+            1 => "the one address of another node answers".to_owned(),
+            all => format!("{all} addresses of other nodes answer"),
+        };
+        let what = format!("{who}, with 1232 octets unfragmented; the slowest in {slowest:.0} ms");
         findings.push(Finding::ok(Area::Path, what));
     }
     findings

@@ -3,6 +3,7 @@
 use super::named;
 use crate::admin::report::{ClaimLine, EgressState, ResolverLine};
 use crate::cli::doctor::finding::{Area, Finding};
+use crate::cli::table::count;
 
 /// The resolvers, as the node tells.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,10 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     } else {
         findings.push(Finding::ok(
             Area::Resolvers,
-            format!("{} claims, {proven} proven by another node, {best} the best for their prefix", held.len()),
+            format!(
+                "{}, {proven} proven by another node, {best} the best for their prefix",
+                count(held.len(), "claim")
+            ),
         ));
     }
     findings

@@ -169,9 +169,9 @@ fn the_mesh_is_met_and_of_one_version_or_it_is_said() {
     let of = |peers: Vec<Peer>| mesh::judge(&mesh::Facts { peers, ..Default::default() });
     let (alive, dead) = (Verdict::Alive, Verdict::Dead);
     let well = of(vec![peer("fra", alive, false), peer("nyc", alive, true)]);
-    assert_eq!(told(&well), [(Grade::Ok, "1 other nodes, 1 alive, 1 linked"), (Grade::Ok, "all nodes run nigh 0.1.0")]);
+    assert_eq!(told(&well), [(Grade::Ok, "1 other node, 1 alive, 1 linked"), (Grade::Ok, "all nodes run nigh 0.1.0")]);
     among(&of(vec![peer("fra", alive, false)]), Grade::Look, "knows no other one");
-    among(&of(vec![peer("nyc", alive, false)]), Grade::Bad, "no link to any of 1 other nodes");
+    among(&of(vec![peer("nyc", alive, false)]), Grade::Bad, "no link to any of 1 other node");
     among(&of(vec![peer("nyc", alive, true), peer("tyo", dead, false)]), Grade::Look, "dead: tyo");
     among(
         &of(vec![peer("nyc", dead, false), peer("tyo", dead, false), peer("lon", alive, true)]),
