@@ -17,7 +17,7 @@ use crate::{
     id::NodeId,
     link::Link,
     message::Message,
-    page::{Owner, Page},
+    page::{Owner, Page, Table},
     repair::{self, Digest, Listed, SETTLED},
     replica::{Accepted, Refused},
     time::Moment,
@@ -307,7 +307,14 @@ impl Engine {
             self.missing.remove(page.digest());
             self.spread.note(now, page.clone(), replaced);
             self.learn(now, &page, held.as_ref());
-            for gone in self.replica.take_gone() {
+            let gone = self.replica.take_gone();
+            if page.key().table == Table::OPERATOR && !gone.is_empty() {
+                tracing::info!(
+                    pages = gone.len(),
+                    "an operator's key lost a right, and with it went what it had signed"
+                );
+            }
+            for gone in gone {
                 self.changed.insert(gone.key());
                 self.unlearn(now, &gone);
             }
