@@ -1,6 +1,8 @@
 //! A certificate as a file: how a node is handed its admission before it has met anybody.
 //!
-//! One line, `nigh-certificate-1:` and the operator's signed page in base64. It is no secret: every member holds it.
+//! One line, `nigh-certificate-1:` and the signed page in base64. If a key signed it that the mesh's root appointed, a
+//! second one follows, `nigh-appointment-1:` and the root's page about that key: so the file leads back to `mesh.id`, and
+//! a node whose disk is empty can check it, and show it. Neither is a secret: every member holds both.
 //!
 //! A node reads the file its configuration names and the one in its state directory, and begins with the newer. It
 //! keeps the latter up to date from the mesh, so one that was renewed there is not refused, a year later, for a file
@@ -15,7 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
-use nigh_gossip::{Certificate, NodeId, Page};
+use nigh_gossip::{Certificate, NodeId, Page, Table};
 
 use crate::config::Label;
 use crate::membership::{self, State};
@@ -23,6 +25,7 @@ use crate::membership::{self, State};
 /// The certificate's name within the state directory.
 pub const FILE: &str = "certificate";
 const TAG: &str = "nigh-certificate-1:";
+const APPOINTMENT_TAG: &str = "nigh-appointment-1:";
 /// A certificate of as many prefixes as there may be takes 8 KiB.
 const MAX_FILE: u64 = 64 << 10;
 
@@ -59,9 +62,10 @@ pub enum CertificateError {
         /// What issues the right one.
         command: String,
     },
-    /// Another mesh's.
+    /// Another mesh's, or by a key of which the file does not say who appointed it.
     #[error(
-        "{path}: signed by the operator of mesh {found}, but mesh.id is {mesh}; name the right file, or set mesh.id"
+        "{path}: signed by {found}, but mesh.id is {mesh}, and no line of it shows that this one appointed that key; \
+         name the right file, set mesh.id, or issue another with a key that may admit: {command}"
     )]
     OtherMesh {
         /// The file.
@@ -70,6 +74,20 @@ pub enum CertificateError {
         found: NodeId,
         /// Whom we believe.
         mesh: NodeId,
+        /// What issues another.
+        command: String,
+    },
+    /// The appointment beside it does not lead to the mesh.
+    #[error("{path}: signed by {signer}, {problem}; issue another with a key that may admit: {command}")]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// Who signed it.
+        signer: NodeId,
+        /// What is wrong with its appointment.
+        problem: String,
+        /// What issues another.
+        command: String,
     },
     /// The operator calls the node something else.
     #[error(
@@ -97,11 +115,51 @@ pub enum CertificateError {
     },
 }
 
-/// Reads a certificate and checks its signature; who signed it is for the caller to judge.
+/// What the file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// The certificate.
+    pub certificate: Page,
+    /// The appointment of the key that signed it, if that is not the root's.
+    pub appointment: Option<Page>,
+}
+
+impl Handed {
+    /// A certificate by the root, which needs no more.
+    pub fn by_the_root(certificate: Page) -> Self {
+        Self { certificate, appointment: None }
+    }
+
+    /// To which mesh it admits, going by what it says itself.
+    pub fn mesh(&self) -> NodeId {
+        self.appointment.as_ref().unwrap_or(&self.certificate).signer()
+    }
+
+    /// Whose key admitted the node, if that is the key of `mesh` or one that it appointed for this.
+    fn check(&self, mesh: NodeId) -> Result<(), Option<String>> {
+        let signer = self.certificate.signer();
+        if signer == mesh {
+            return Ok(());
+        }
+        let Some(page) = &self.appointment else { return Err(None) };
+        let appointment = page.appointment().filter(|appointment| appointment.operator == signer);
+        Err(Some(match appointment {
+            _ if page.signer() != mesh => format!("which {} appointed, but mesh.id is {mesh}", page.signer()),
+            None => "and the appointment beside it is another key's".to_owned(),
+            Some(appointment) if !appointment.appointed => format!("a key that was dismissed ({})", appointment.name),
+            Some(appointment) if !appointment.rights.allow(Table::ADMISSION) => {
+                format!("a key that was not appointed to admit nodes ({})", appointment.name)
+            }
+            Some(_) => return Ok(()),
+        }))
+    }
+}
+
+/// Reads a certificate and checks its signatures; who signed it is for the caller to judge.
 ///
 /// # Errors
 /// [`CertificateError::Io`] or [`CertificateError::Damaged`].
-pub fn read(path: &Path) -> Result<Page, CertificateError> {
+pub fn read(path: &Path) -> Result<Handed, CertificateError> {
     let io = |action, source| CertificateError::Io { path: path.to_owned(), action, source };
     // O_NONBLOCK: a pipe put in the file's place must not hang the start.
     let file = OpenOptions::new()
@@ -114,21 +172,46 @@ pub fn read(path: &Path) -> Result<Page, CertificateError> {
     decode(&text).ok_or_else(|| CertificateError::Damaged(path.to_owned()))
 }
 
-fn decode(text: &[u8]) -> Option<Page> {
-    let encoded = std::str::from_utf8(text).ok()?.trim_end().strip_prefix(TAG)?;
-    let page = Page::from_bytes(&BASE64.decode(encoded.as_bytes()).ok()?).ok()?;
-    page.certificate().is_some().then_some(page)
+fn decode(text: &[u8]) -> Option<Handed> {
+    let mut lines = std::str::from_utf8(text).ok()?.trim_end().lines();
+    let certificate = from_line(lines.next()?, TAG).filter(|page| page.certificate().is_some())?;
+    let appointment = match lines.next() {
+        Some(line) => Some(appointment_from_line(line)?),
+        None => None,
+    };
+    lines.next().is_none().then_some(Handed { certificate, appointment })
+}
+
+fn from_line(line: &str, tag: &str) -> Option<Page> {
+    let encoded = line.trim_end().strip_prefix(tag)?;
+    Page::from_bytes(&BASE64.decode(encoded.as_bytes()).ok()?).ok()
+}
+
+fn line(tag: &str, page: &Page) -> String {
+    format!("{tag}{}\n", BASE64.encode(&page.to_bytes()))
+}
+
+/// The appointment on a line of its own, as it stands below a certificate and beside a key.
+pub fn appointment_from_line(text: &str) -> Option<Page> {
+    from_line(text, APPOINTMENT_TAG).filter(|page| page.appointment().is_some())
+}
+
+/// The line of an appointment.
+pub fn appointment_line(page: &Page) -> String {
+    line(APPOINTMENT_TAG, page)
 }
 
 /// Writes a certificate, in place of an older one if there is one; a crash leaves either whole.
 ///
 /// # Errors
 /// [`CertificateError::Io`].
-pub fn write(path: &Path, page: &Page) -> Result<(), CertificateError> {
+pub fn write(path: &Path, handed: &Handed) -> Result<(), CertificateError> {
+    let mut text = line(TAG, &handed.certificate);
+    text.extend(handed.appointment.iter().map(appointment_line));
     let beside = path.with_extension("new");
     let attempt = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
-        file.write_all(format!("{TAG}{}\n", BASE64.encode(&page.to_bytes())).as_bytes())?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -146,7 +229,7 @@ pub struct Starting<'a> {
     pub state_dir: &'a Path,
     /// Its key.
     pub me: NodeId,
-    /// The mesh's operator.
+    /// The mesh: its root key.
     pub mesh: NodeId,
     /// Its name.
     pub name: &'a Label,
@@ -159,26 +242,31 @@ impl Starting<'_> {
     ///
     /// # Errors
     /// [`CertificateError`]: a file is there, and cannot be right.
-    pub fn find(&self, unix: u64) -> Result<Option<Page>, CertificateError> {
+    pub fn find(&self, unix: u64) -> Result<Option<Handed>, CertificateError> {
         let command = || membership::command(self.me, self.name.as_str(), self.claims);
         let kept = self.state_dir.join(FILE);
-        let mut newest: Option<(Page, Certificate, &Path)> = None;
+        let mut newest: Option<(Handed, Certificate, &Path)> = None;
         for path in self.configured.into_iter().chain(kept.exists().then_some(kept.as_path())) {
-            let page = read(path)?;
-            let Some(certificate) = page.certificate().cloned() else { continue };
+            let handed = read(path)?;
+            let Some(certificate) = handed.certificate.certificate().cloned() else { continue };
             let path_of = || path.to_owned();
-            if page.signer() != self.mesh {
-                return Err(CertificateError::OtherMesh { path: path_of(), found: page.signer(), mesh: self.mesh });
+            if let Err(problem) = handed.check(self.mesh) {
+                let (found, command) = (handed.certificate.signer(), command());
+                return Err(match problem {
+                    None => CertificateError::OtherMesh { path: path_of(), found, mesh: self.mesh, command },
+                    Some(problem) => CertificateError::Chain { path: path_of(), signer: found, problem, command },
+                });
             }
             if certificate.node != self.me {
                 let found = certificate.node;
                 return Err(CertificateError::OtherNode { path: path_of(), found, me: self.me, command: command() });
             }
-            if newest.as_ref().is_none_or(|(newest, ..)| newest.stamp() < page.stamp()) {
-                newest = Some((page, certificate, path));
+            let newer = |newest: &Handed| newest.certificate.stamp() < handed.certificate.stamp();
+            if newest.as_ref().is_none_or(|(newest, ..)| newer(newest)) {
+                newest = Some((handed, certificate, path));
             }
         }
-        let Some((page, certificate, path)) = newest else { return Ok(None) };
+        let Some((handed, certificate, path)) = newest else { return Ok(None) };
         let path = path.to_owned();
         if State::of(&certificate, unix) == State::Ended {
             let at = membership::moment(certificate.not_after);
@@ -188,7 +276,7 @@ impl Starting<'_> {
             let (found, name) = (certificate.name, self.name.clone());
             return Err(CertificateError::OtherName { path, found, name, command: command() });
         }
-        Ok(Some(page))
+        Ok(Some(handed))
     }
 }
 
@@ -196,6 +284,7 @@ impl Starting<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use ed25519_dalek::SigningKey;
+    use nigh_gossip::{Appointment, Rights};
 
     use super::*;
 
@@ -212,8 +301,8 @@ mod tests {
     fn find(configured: Option<&Page>, kept: Option<&Page>) -> Result<Option<Page>, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("fra.certificate");
-        configured.inspect(|page| write(&file, page).unwrap());
-        kept.inspect(|page| write(&folder.path().join(FILE), page).unwrap());
+        configured.inspect(|page| write(&file, &Handed::by_the_root((*page).clone())).unwrap());
+        kept.inspect(|page| write(&folder.path().join(FILE), &Handed::by_the_root((*page).clone())).unwrap());
         let name = "fra".parse().unwrap();
         let starting = Starting {
             configured: configured.map(|_| file.as_path()),
@@ -223,7 +312,8 @@ mod tests {
             name: &name,
             claims: &[],
         };
-        starting.find(1000).map_err(|error| error.to_string())
+        let found = starting.find(1000).map_err(|error| error.to_string())?;
+        Ok(found.map(|handed| handed.certificate))
     }
 
     #[test]
@@ -247,9 +337,39 @@ mod tests {
         let expected = format!("the certificate of node {}, but this node's key is {}; ", ids[1], ids[0]);
         assert!(other.contains(&expected), "{other}");
         let other = find(None, Some(&page(8, 1, "fra", 2000, 1))).unwrap_err();
-        assert!(other.contains(&format!("the operator of mesh {}, but mesh.id is {};", ids[2], ids[3])), "{other}");
+        assert!(other.contains(&format!("signed by {}, but mesh.id is {}, and no line", ids[2], ids[3])), "{other}");
         let other = find(None, Some(&page(9, 1, "nyc", 2000, 1))).unwrap_err();
         assert!(other.contains("admits this node as nyc, but node.name is fra"), "{other}");
+    }
+
+    /// Key 8 admits; who appointed it, and for what?
+    #[test]
+    fn an_appointment_beside_it_leads_back_to_the_mesh_or_the_node_does_not_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, ids) = ("fra".parse().unwrap(), [1, 7, 8, 9].map(|seed| NodeId::from(key(seed).verifying_key())));
+        let starting =
+            Starting { configured: None, state_dir: folder.path(), me: ids[0], mesh: ids[3], name: &name, claims: &[] };
+        let certificate = page(8, 1, "fra", 2000, 1);
+        let find = |root: u8, operator: NodeId, appointed: bool, rights: Rights| {
+            let appointment = Appointment { operator, name: "berta".into(), appointed, rights }.sign(&key(root), 1, 0);
+            let handed = Handed { certificate: certificate.clone(), appointment: Some(appointment) };
+            write(&folder.path().join(FILE), &handed).unwrap();
+            let found = starting.find(1000).map_err(|error| error.to_string())?;
+            assert_eq!(found, Some(handed));
+            Ok::<(), String>(())
+        };
+        assert_eq!(find(9, ids[2], true, Rights::ALL), Ok(()));
+        let signed = format!("signed by {}, ", ids[2]);
+        let refused = |found: Result<(), String>, why: &str| {
+            let said = found.unwrap_err();
+            assert!(said.contains(&format!("{signed}{why}; issue another ")), "{said}");
+        };
+        let other = format!("which {} appointed, but mesh.id is {}", ids[1], ids[3]);
+        refused(find(7, ids[2], true, Rights::ALL), &other);
+        refused(find(9, ids[1], true, Rights::ALL), "and the appointment beside it is another key's");
+        refused(find(9, ids[2], false, Rights::ALL), "a key that was dismissed (berta)");
+        let catalogue = Rights { catalogue: true, admissions: false };
+        refused(find(9, ids[2], true, catalogue), "a key that was not appointed to admit nodes (berta)");
     }
 
     #[test]
@@ -260,7 +380,9 @@ mod tests {
         let short = &good[..good.len() - 9];
         let other = nigh_gossip::admission::revoke(&key(9), key(1).verifying_key().into(), 1, 0);
         let other = format!("{TAG}{}", BASE64.encode(&other.to_bytes()));
-        for text in ["", "\n", "nigh-node-key-1:abc", TAG, short, &other, &good.replace("-1:", "-2:")] {
+        let twice = format!("{good}{good}");
+        let more = format!("{good}{APPOINTMENT_TAG}AAAA");
+        for text in ["", "\n", "nigh-node-key-1:abc", TAG, short, &other, &good.replace("-1:", "-2:"), &twice, &more] {
             fs::write(&path, text).unwrap();
             assert!(matches!(read(&path), Err(CertificateError::Damaged(_))), "{text}");
         }

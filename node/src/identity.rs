@@ -1,7 +1,8 @@
-//! Secret keys on disk: the node's, made at its first start, and the operator's, made by `nigh init`.
+//! Secret keys on disk: the node's, made at its first start, and operators', made by `nigh init` and `nigh operator`.
 //!
 //! Either file is one line, `nigh-node-key-1:` or `nigh-operator-key-1:` and 52 characters of base32. The kinds are
-//! told apart so that an operator's key, which rules the whole mesh, is never put on a node by mistake.
+//! told apart so that an operator's key, which writes for the whole mesh, is never put on a node by mistake. Whether it
+//! is the mesh's root or a key that the root appointed is not in the file: the mesh knows.
 //!
 //! **Invariant:** a key file that others may read or write is refused, never mended: whoever could read it may have.
 //! A node whose unit loads a credential called `node.key` (LoadCredential=, LoadCredentialEncrypted=) takes that one and
@@ -39,7 +40,7 @@ const OTHERS_OF_A_CREDENTIAL: u32 = 0o037;
 pub enum Kind {
     /// One node's, kept in its state directory.
     Node,
-    /// The operator's, kept away from the nodes.
+    /// An operator's, kept away from the nodes.
     Operator,
 }
 
@@ -61,7 +62,7 @@ impl Kind {
     fn whose(self) -> &'static str {
         match self {
             Self::Node => "a node's",
-            Self::Operator => "the operator's",
+            Self::Operator => "an operator's",
         }
     }
 
@@ -71,7 +72,10 @@ impl Kind {
             Self::Node => {
                 "restore it from a backup, or move it away: the node then makes a new key and joins as a new node"
             }
-            Self::Operator => "restore it from a backup; a new key would be a new mesh",
+            Self::Operator => {
+                "restore it from a backup; without the root's key a mesh is made anew, another key the root replaces: nigh \
+                 operator rotate"
+            }
         }
     }
 }

@@ -97,8 +97,13 @@ pub fn own_warning(view: &MeshView, unix: u64, command: &str) -> Option<String> 
     let ends = view.certificates.get(&view.me).map(|certificate| certificate.not_after);
     match own(view, unix) {
         State::Waiting => Some(format!(
-            "NOT ADMITTED: no other node talks to this one yet. Where the operator's key is, through any node of the \
-             mesh: {command}"
+            "NOT ADMITTED: no other node talks to this one{}. Where an operator's key is, through any node of the mesh: \
+             {command}",
+            if someone_was_dismissed(view) {
+                ", or not any more since the key that admitted it was dismissed"
+            } else {
+                " yet"
+            }
         )),
         State::Revoked => Some(format!(
             "REVOKED: no other node talks to this one any more. If that was not meant, through any other node of the \
@@ -120,6 +125,11 @@ pub fn own_warning(view: &MeshView, unix: u64, command: &str) -> Option<String> 
             })
         }
     }
+}
+
+fn someone_was_dismissed(view: &MeshView) -> bool {
+    let mut spoken = view.pages.of_operators(Table::OPERATOR).filter_map(Page::appointment);
+    spoken.any(|appointment| !appointment.appointed)
 }
 
 /// The command by which an operator admits this node, with what it wants to claim if that is not much.
@@ -157,7 +167,7 @@ pub fn accusation(signer: NodeId, name: Option<&str>, page: &Page) -> String {
     let about = match page.key().owner {
         Owner::Operators => {
             return format!(
-                "the operator's key signed two edits as one version ({signer}): it is in use twice, by clocks that agree. \
+                "an operator's key signed two edits as one version ({signer}): it is in use twice, by clocks that agree. \
              `nigh equivocations` has both"
             );
         }

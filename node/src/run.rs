@@ -23,7 +23,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nigh_dns::{Counters, Current, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Key, Mesh, MeshView, Owner, Page, Slot, Table, admission};
+use nigh_gossip::{Key, Mesh, MeshView, Owner, Slot, Table, admission, operator};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -36,7 +36,7 @@ use crate::{
     admin::{self, Access, Audit},
     backups::{Move, Standby},
     catalogue::{Catalogue, arrival::Arrival, name::text},
-    certificate::{self, Starting},
+    certificate::{self, Handed, Starting},
     config::Config,
     cuts::Cuts,
     discovery::{Witness, finding::Finding},
@@ -116,7 +116,7 @@ struct Node {
     next_volunteer: Instant,
     next_plea: Instant,
     /// The certificate that is in the state directory.
-    kept: Option<Page>,
+    kept: Option<Handed>,
     manager: ServiceManager,
     told_ready: bool,
     /// Bound at the start, served from the first snapshot on: until then questions wait in the sockets.
@@ -138,7 +138,7 @@ impl Node {
         let signing = identity::node_key(&config.node.state_dir)?;
         let me = identity::public(&signing);
         let claimed: Vec<IpNet> = config.claims.iter().map(|claim| claim.prefix).collect();
-        let certificate = Starting {
+        let handed = Starting {
             configured: config.mesh.certificate.as_deref(),
             state_dir: &config.node.state_dir,
             me,
@@ -147,6 +147,8 @@ impl Node {
             claims: &claimed,
         }
         .find(unix().as_secs())?;
+        let (certificate, appointment) = handed.map(|handed| (handed.certificate, handed.appointment)).unzip();
+        let appointment = appointment.flatten();
         let seed = *signing.verifying_key().as_bytes();
         let cuts = Cuts::load(&config.node.state_dir, &name, unix())?;
 
@@ -166,7 +168,7 @@ impl Node {
             signing: signing.clone(),
             mesh: config.mesh.id,
             certificate,
-            appointment: None,
+            appointment,
             listen: config.mesh.listen.clone(),
             advertise: config.mesh.advertise.iter().map(ToString::to_string).collect(),
             bootstrap: config.mesh.bootstrap.iter().map(ToString::to_string).collect(),
@@ -408,17 +410,26 @@ impl Node {
     /// Keeps the newest certificate beside the key: the next start may come before the mesh is met.
     fn keep_certificate(&mut self, view: &MeshView) {
         let Some(page) = view.pages.get(&admission::key(Table::ADMISSION, view.me)) else { return };
-        if !view.is_admitted() || self.kept.as_ref().is_some_and(|kept| kept.stamp() >= page.stamp()) {
+        if !view.is_admitted() || self.kept.as_ref().is_some_and(|kept| kept.certificate == *page) {
             return;
         }
+        let by_root = page.signer() == self.config.mesh.id;
+        let appointment = view.pages.get(&operator::key(page.signer())).filter(|_| !by_root).cloned();
+        let newest = Handed { certificate: page.clone(), appointment };
         let path = self.config.node.state_dir.join(certificate::FILE);
-        let held = certificate::read(&path).ok();
-        if held.is_none_or(|held| held.stamp() < page.stamp())
-            && let Err(error) = certificate::write(&path, page)
+        // A file that is newer may be somebody's gift for the next start; but what a key signed that was dismissed since
+        // is none, however it is dated.
+        let newer = |file: &Handed| {
+            let signer = file.certificate.signer();
+            let may = signer == self.config.mesh.id || view.operators.get(&signer).is_some_and(|may| may.admissions);
+            may && file.certificate.stamp() >= page.stamp()
+        };
+        if !certificate::read(&path).is_ok_and(|file| newer(&file))
+            && let Err(error) = certificate::write(&path, &newest)
         {
             tracing::warn!("{:#}; the node asks the mesh for it when it starts again", anyhow::Error::new(error));
         }
-        self.kept = Some(page.clone());
+        self.kept = Some(newest);
     }
 
     /// Says what admits this node, while nothing does.

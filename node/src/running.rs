@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use data_encoding::{BASE64, HEXLOWER};
 use hickory_proto::rr::Name;
 use nigh_dns::{Counters, Exposition, Handler, Label, RowState, Snapshot, Standing};
-use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Page, Table, verdict};
+use nigh_gossip::{Accepted, MemberView, Mesh, NodeId, Owner, Page, Table, verdict};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -27,11 +27,11 @@ use crate::{
         preview::Preview,
         report::{
             Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine,
-            MeasureStatus, MemberLine, MeshStatus, NodeStatus, OverrideLine, Peer, ProbeLine, ProbedLine, ServerLine,
-            ServerState, ServiceLine, SnapshotStatus, Status, UnclaimedLine, Verdict,
+            MeasureStatus, MemberLine, MeshStatus, NodeStatus, OperatorLine, OverrideLine, Peer, ProbeLine, ProbedLine,
+            ServerLine, ServerState, ServiceLine, SnapshotStatus, Status, UnclaimedLine, Verdict,
         },
     },
-    catalogue::{self, Records, name::text, record::Record},
+    catalogue::{self, Records, name::text, operators::Operators, record::Record},
     dashboard,
     discovery::{Findings, shown},
     dns_a::side::{self, Doing},
@@ -60,7 +60,7 @@ const MOST_UNCLAIMED: usize = 100;
 
 /// Shared by the main loop, the DNS fronts and the admin server.
 pub struct Running {
-    /// The operator's key.
+    /// The mesh's root key.
     pub mesh_id: NodeId,
     /// This node's place, for people.
     pub pop: String,
@@ -104,6 +104,16 @@ impl Running {
 impl Source for Running {
     fn mesh_id(&self) -> NodeId {
         self.mesh_id
+    }
+
+    fn operators(&self) -> Operators {
+        Operators { root: self.mesh_id, appointed: self.mesh.view().borrow().operators.clone() }
+    }
+
+    fn operator_lines(&self) -> Vec<OperatorLine> {
+        let view = self.mesh.view().borrow().clone();
+        let operators = Operators { root: self.mesh_id, appointed: view.operators.clone() };
+        operators.lines(view.pages.of(Owner::Operators))
     }
 
     fn status(&self) -> Status {
@@ -375,7 +385,7 @@ impl Source for Running {
     fn admissions(&self) -> Vec<Page> {
         let view = self.mesh.view().borrow().clone();
         let of = |table| view.pages.of_operators(table).cloned();
-        of(Table::ADMISSION).chain(of(Table::REVOCATION)).collect()
+        of(Table::OPERATOR).chain(of(Table::ADMISSION)).chain(of(Table::REVOCATION)).collect()
     }
 
     fn preview(&self, proposal: Vec<Record>) -> Preview {
@@ -399,7 +409,7 @@ impl Source for Running {
                     return Err(Refusal {
                         kind: RefusalKind::Forbidden,
                         error: refused.to_string(),
-                        hint: "records must be signed by the operator key of this mesh, and the mesh has room for a bounded number".into(),
+                        hint: "records must be signed by the root key of this mesh or one that it appointed for them (`nigh operator list`), and the mesh has room for a bounded number".into(),
                     });
                 }
             }

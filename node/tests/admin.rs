@@ -213,7 +213,7 @@ async fn records_are_taken_in_batches_and_only_from_the_operator() {
 
     let stranger = SigningKey::from_bytes(&[6; 32]);
     let refused = client.submit(&pages(&stranger, 1)).await.unwrap_err().to_string();
-    assert!(refused.contains("but this mesh belongs to"), "{refused}");
+    assert!(refused.contains("has not appointed for this"), "{refused}");
     let zone = Record { identity: Identity::Zone("b.example.".parse().unwrap()), value: None };
     let ahead = Page::sign(&operator(), zone.identity.key(), u64::MAX / 2, 0, zone.encode());
     let refused = client.submit(&[ahead]).await.unwrap_err().to_string();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod fake;
+#[path = "cli/operator.rs"]
+mod operator;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -140,7 +142,7 @@ fn a_certificate_is_issued_and_renewed_without_any_node() {
         let args = ["admit", node, "--key", "operator.key", "--out", "fra.certificate"];
         nigh(folder.path(), &[&args, more].concat())
     };
-    let read = || certificate::read(&path).unwrap().certificate().cloned().unwrap();
+    let read = || certificate::read(&path).unwrap().certificate.certificate().cloned().unwrap();
     let (code, out, err) = admit(&node(1), &["--name", "fra"]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.starts_with(&format!("admitted {} as fra, until 20", node(1))), "{out}");
@@ -201,7 +203,7 @@ async fn admit_and_revoke_are_signed_above_what_the_mesh_holds() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("\ntaken by fra, which tells all others\nwritten to file: "), "{out}");
     assert!(newest().stamp() > revocation.stamp());
-    assert_eq!(certificate::read(&folder.path().join("file")).unwrap(), newest());
+    assert_eq!(certificate::read(&folder.path().join("file")).unwrap().certificate, newest());
     let serial = newest().certificate().unwrap().serial;
     let (_, out, _) = admit(&node(1), &["fra", "--prefix", "203.0.113.0/24"]).await;
     assert!(
@@ -428,7 +430,8 @@ async fn apply_refuses_what_would_not_work() {
     let (code, _, err) = nigh_beside(folder.path(), &["apply", CATALOGUE, "--key", "operator.key"]).await;
     assert_eq!(code, 1);
     assert!(
-        err.contains(" is the key of mesh ") && err.ends_with("; use that operator's key, or another node\n"),
+        err.contains(" is the key of mesh ")
+            && err.ends_with("; use that mesh's root key or one that it appointed, or another node\n"),
         "{err}"
     );
 

@@ -17,6 +17,8 @@ mod fleet;
 mod ground;
 #[path = "processes/openapi.rs"]
 mod openapi;
+#[path = "processes/operators.rs"]
+mod operators;
 #[path = "processes/origins.rs"]
 mod origins;
 #[path = "processes/policy.rs"]

@@ -109,6 +109,9 @@ fn named(page: &Page) -> (String, bool) {
             .certificate()
             .map(|certificate| (format!("certificate/{}/{}", certificate.name, certificate.node), false)),
         Table::REVOCATION => admission::read_revocation(page).map(|node| (format!("revocation/{node}"), false)),
+        Table::OPERATOR => page.appointment().map(|appointment| {
+            (format!("operator/{}/{}", appointment.name, appointment.operator), !appointment.appointed)
+        }),
         _ => None,
     };
     read.unwrap_or_else(|| (format!("unreadable/{}", page.key().table.0), false))

@@ -56,8 +56,9 @@ pub(super) fn served<S: Source>() -> Vec<Served<S>> {
         tell("/v1/status", "The node at a glance", S::status),
         tell("/v1/peers", "All nodes that have spoken, and where they stand", S::peers),
         tell("/v1/members", "All nodes that were admitted or revoked", S::members),
+        tell("/v1/operators", "Keys that write for the operators, and those that did", S::operator_lines),
         tell("/v1/equivocations", "Proofs that a key is in use twice", S::equivocations),
-        tell("/v1/admissions", "Certificates and revocations, as the operator signed them", |node: &S| {
+        tell("/v1/admissions", "Certificates, revocations and appointments of operators, as they were signed", |node: &S| {
             Pages::encode(&node.admissions())
         }),
         tell("/v1/claims", "Which node claims which resolvers, best first", S::claims),

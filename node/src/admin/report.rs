@@ -137,6 +137,51 @@ pub struct MemberLine {
     pub is_self: bool,
 }
 
+/// A key that writes for the operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorLine {
+    /// How people call it.
+    pub name: String,
+    /// The public key.
+    pub id: String,
+    /// What holds.
+    pub state: OperatorState,
+    /// What it may write, if it is appointed: `catalogue`, `admissions`.
+    pub rights: Vec<String>,
+    /// When that was said last, in Unix milliseconds; nothing for the root.
+    pub since_ms: Option<u64>,
+    /// Records of the catalogue held here that it signed.
+    pub catalogue: usize,
+    /// Certificates and revocations held here that it signed.
+    pub admissions: usize,
+}
+
+/// Whether a key writes for the operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorState {
+    /// It names the mesh: it may write everything, and appoints the others.
+    Root,
+    /// The root appointed it.
+    Appointed,
+    /// The root did, but as many as may were appointed before it.
+    TooMany,
+    /// The root did once.
+    Dismissed,
+}
+
+impl OperatorState {
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Appointed => "appointed",
+            Self::TooMany => "one too many",
+            Self::Dismissed => "dismissed",
+        }
+    }
+}
+
 /// Two pages of one key and version: who signed both lied, or its key is in use twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EquivocationLine {

@@ -148,9 +148,9 @@ async fn take<S: Source>(
         |error: String| Refusal { kind: RefusalKind::Invalid, error, hint: "none of the records were taken".into() };
     let pages = body.decode().map_err(refuse)?;
     *edit = std::mem::take(edit).of(&pages);
-    admission::admit(&pages, node.mesh_id(), hlc::unix_millis()).map_err(|e| Refusal {
+    admission::admit(&pages, &node.operators(), hlc::unix_millis()).map_err(|e| Refusal {
         kind: match e {
-            admission::NotAdmitted::Signer { .. } => RefusalKind::Forbidden,
+            admission::NotAdmitted::Signer { .. } | admission::NotAdmitted::NotRoot { .. } => RefusalKind::Forbidden,
             _ => RefusalKind::Invalid,
         },
         ..refuse(e.to_string())

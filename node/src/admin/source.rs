@@ -10,21 +10,26 @@ use nigh_gossip::{NodeId, Page};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{name, record::Record};
+use crate::catalogue::{name, operators::Operators, record::Record};
 use crate::history::Feed;
 
 use super::dns_a_report::{DelegationLine, Imports};
 use super::picture::{Heat, MeshMap};
 use super::preview::Preview;
 use super::report::{
-    ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ProbedLine, ServiceLine, Status, UnclaimedLine,
+    ClaimLine, EquivocationLine, LatencyLine, MemberLine, OperatorLine, Peer, ProbedLine, ServiceLine, Status,
+    UnclaimedLine,
 };
 
 /// The node as the admin server sees it. Every answer is a copy of one moment's state; nothing here waits but
 /// [`Source::submit`] and [`Source::probes`].
 pub trait Source: Send + Sync + 'static {
-    /// The operator's key: only records that it signed are taken.
+    /// The mesh's id, which is its root key.
     fn mesh_id(&self) -> NodeId;
+    /// Whose records are taken: the root's, and those of the keys that it appointed.
+    fn operators(&self) -> Operators;
+    /// The same keys and the dismissed, with what each signed.
+    fn operator_lines(&self) -> Vec<OperatorLine>;
     /// The node at a glance.
     fn status(&self) -> Status;
     /// What it counted, as Prometheus reads it.
@@ -65,7 +70,7 @@ pub trait Source: Send + Sync + 'static {
     fn explain(&self, query: &ExplainQuery) -> Result<Explained, Refusal>;
     /// The catalogue's records, tombstones included.
     fn catalogue(&self) -> Vec<Page>;
-    /// Certificates and revocations, as the operator signed them.
+    /// Certificates, revocations and the appointments of operators, as they were signed.
     fn admissions(&self) -> Vec<Page>;
     /// What these records would change, were they signed and taken.
     fn preview(&self, proposal: Vec<Record>) -> Preview;

@@ -21,10 +21,12 @@ pub mod arrival;
 mod file;
 pub mod hlc;
 pub mod name;
+pub mod operators;
 pub mod origin;
 mod plan;
 pub mod record;
 mod records;
+pub mod rotation;
 mod static_records;
 mod svc_params;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::admission::{NotAdmitted, admit};
 use super::hlc::Clock;
+use super::operators::Operators;
 use super::record::{Identity, Record, Unreadable, Value};
 use super::{
     Catalogue, Mode, Origin, Policy, Records, RrSet, Server, Service, SvcParams, TABLE, Zone, name, plan, sign, wire,
@@ -237,7 +238,7 @@ fn a_record_in_the_wrong_place_is_refused() {
 
 #[test]
 fn only_the_operators_timely_records_are_admitted() {
-    let mesh = identity::public(&key());
+    let mesh = &Operators::only(identity::public(&key()));
     let changes = plan(&Records::default(), &parsed(FILE));
     let signed = |key: &SigningKey, now| sign(&changes, key, &mut Clock::default(), now).unwrap();
     admit(&signed(&key(), NOW), mesh, NOW).unwrap();

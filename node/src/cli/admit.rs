@@ -8,11 +8,11 @@ use ipnet::IpNet;
 use nigh_gossip::{Certificate, NodeId, Page, Table, admission};
 use serde_json::json;
 
-use super::apply::check_mesh;
+use super::operator::{appointment, check_key};
 use super::{Socket, WrongInput, output};
 use crate::admin::report::Status;
 use crate::catalogue::hlc::{self, Clock, Hlc};
-use crate::certificate;
+use crate::certificate::{self, Handed};
 use crate::config::{Label, value};
 use crate::identity::{self, Kind};
 use crate::membership::moment;
@@ -33,7 +33,7 @@ pub(super) struct Admit {
     /// For how long
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     days: u64,
-    /// The operator's key, made by `nigh init`
+    /// An operator's key: the root's, made by `nigh init`, or one that it appointed for admissions
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Write the certificate to FILE instead, for a node that is yet to start; with --socket, do both
@@ -57,22 +57,26 @@ struct Before {
 impl Admit {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let key = identity::load(&self.key, Kind::Operator)?;
+        let me = identity::public(&key);
         let mut pages = Vec::new();
-        if let Some(file) = self.out.as_deref().filter(|file| file.exists()) {
-            pages.push(self.read_own(file, identity::public(&key))?);
-        }
         // A control machine need not reach the mesh: a file alone asks no node.
         let asked = if self.out.is_none() || self.socket.is_given() {
             let client = self.socket.clone().client()?;
             let status: Status = client.get("status").await?;
-            check_mesh(&status, identity::public(&key), &self.key)?;
+            check_key(&client, &status, (me, &self.key), Table::ADMISSION).await?;
             let held = client.admissions().await?;
             self.check_name(&held)?;
             pages.extend(held);
-            Some((client, status.node.name))
+            Some((client, status))
         } else {
             None
         };
+        // The root's own word needs no other beside it. Without a node, the file beside the key says who appointed it.
+        let by_root = asked.as_ref().is_some_and(|(_, status)| status.mesh.id == me.to_string());
+        let appointment = if by_root { None } else { appointment::find(me, &self.key, &pages)? };
+        if let Some(file) = self.out.as_deref().filter(|file| file.exists()) {
+            pages.push(self.read_own(file, appointment.as_ref().map_or(me, Page::signer))?);
+        }
         let before = self.before(&pages);
         let certificate = self.certificate(&before)?;
         let at = Clock::after(before.stamps.iter().copied())
@@ -80,14 +84,14 @@ impl Admit {
             .context("cannot stamp the certificate")?;
         let page = certificate.sign(&key, at.millis, at.counter);
         if let Some(file) = &self.out {
-            certificate::write(file, &page)?;
+            certificate::write(file, &Handed { certificate: page.clone(), appointment })?;
         }
-        if let Some((client, through)) = &asked
+        if let Some((client, status)) = &asked
             && client.submit(std::slice::from_ref(&page)).await?.accepted == 0
         {
-            bail!("{through} holds a newer certificate or revocation of this node; try again");
+            bail!("{} holds a newer certificate or revocation of this node; try again", status.node.name);
         }
-        let through = asked.map(|(_, name)| name);
+        let through = asked.map(|(_, status)| status.node.name);
         if self.json {
             return output::print_json(&json!({
                 "id": certificate.node, "name": certificate.name, "prefixes": certificate.prefixes,
@@ -99,16 +103,17 @@ impl Admit {
     }
 
     /// The file that is about to be replaced, if it is this node's.
-    fn read_own(&self, file: &std::path::Path, operator: NodeId) -> anyhow::Result<Page> {
-        let page = certificate::read(file)?;
-        match page.certificate() {
-            Some(held) if held.node == self.node && page.signer() == operator => Ok(page),
+    fn read_own(&self, file: &std::path::Path, mesh: NodeId) -> anyhow::Result<Page> {
+        let handed = certificate::read(file)?;
+        let of = handed.mesh();
+        match handed.certificate.certificate() {
+            Some(held) if held.node == self.node && of == mesh => Ok(handed.certificate),
             Some(held) => bail!(
                 "{} holds the certificate of {} ({}), in the mesh {}, and is not overwritten; name another file",
                 file.display(),
                 held.name,
                 held.node,
-                page.signer()
+                of
             ),
             None => bail!("{} holds something else, and is not overwritten; name another file", file.display()),
         }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
-use nigh_gossip::NodeId;
+use anyhow::Context;
 use serde_json::json;
 
+use super::operator::check_key;
 use super::table::count;
 use super::{Socket, WrongFile, WrongInput, files, output, preview};
 use crate::admin::preview::Preview;
@@ -13,7 +13,7 @@ use crate::admin::report::{Peer, Status};
 use crate::admin::{Client, Submitted};
 use crate::catalogue::hlc::{self, Clock};
 use crate::catalogue::record::Record;
-use crate::catalogue::{Catalogue, Change, Records, name, plan, sign};
+use crate::catalogue::{Catalogue, Change, Records, TABLE, name, plan, sign};
 use crate::config::Label;
 use crate::identity::{self, Kind};
 
@@ -23,7 +23,7 @@ pub(super) struct Apply {
     /// The whole catalogue, as TOML
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The operator's key, made by `nigh init`
+    /// An operator's key: the root's, made by `nigh init`, or one that it appointed for the catalogue
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Show what would change, and change nothing
@@ -46,7 +46,7 @@ impl Apply {
         let key = identity::load(&self.key, Kind::Operator)?;
         let client = self.socket.client()?;
         let status: Status = client.get("status").await?;
-        check_mesh(&status, identity::public(&key), &self.key)?;
+        check_key(&client, &status, (identity::public(&key), &self.key), TABLE).await?;
         check_names(&client, &desired, &self.file).await?;
 
         let current = Records::from_pages(&client.catalogue().await?);
@@ -110,19 +110,6 @@ async fn foresee(client: &Client, changes: &[Change]) -> Result<Option<Preview>,
         Ok(None) => Err("these are more changes than one request holds".to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-pub(super) fn check_mesh(status: &Status, operator: NodeId, file: &std::path::Path) -> anyhow::Result<()> {
-    if status.mesh.id != operator.to_string() {
-        bail!(
-            "{} is the key of mesh {operator}, but node {} belongs to mesh {}; use that operator's key, or another \
-             node",
-            file.display(),
-            status.node.name,
-            status.mesh.id
-        );
-    }
-    Ok(())
 }
 
 /// What the file alone cannot know: which names the cuts of the mesh's nodes take.

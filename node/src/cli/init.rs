@@ -1,4 +1,4 @@
-//! `nigh init`: an operator key, and with it a new mesh.
+//! `nigh init`: a root key, and with it a new mesh.
 
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ impl Init {
         }
         let text = format!(
             "operator key written to {file}: keep a copy, and keep it away from the nodes.\n\
-             Whoever has it rules the mesh.\n\
+             It is the root of the mesh: whoever has it rules the mesh, and it can never be replaced.\n\
              mesh id: {id}\n\
              \n\
              Put this into the configuration of every node:\n\
@@ -49,7 +49,10 @@ impl Init {
              id = \"{id}\"\n\
              \n\
              Then admit each node, by the id that it prints: nigh id nigh.toml\n\
-             nigh admit NODE_ID --name NAME --key {file} --out certificate"
+             nigh admit NODE_ID --name NAME --key {file} --out certificate\n\
+             \n\
+             Once a node runs, let another key do the daily work, and put this one away:\n\
+             nigh operator rotate --key {file} --from {file} --to daily.key"
         );
         Ok(output::print(&text)?)
     }

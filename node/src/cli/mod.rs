@@ -13,6 +13,7 @@ mod files;
 mod id;
 mod init;
 mod manual;
+mod operator;
 mod output;
 mod preview;
 mod probes;
@@ -55,7 +56,7 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration: every mistake at once, and nothing is opened
     CheckConfig(ConfigFile),
-    /// Make an operator key, and with it a new mesh
+    /// Make a root key, and with it a new mesh
     Init(init::Init),
     /// Print a node's public key, which `nigh admit` needs; makes the key if there is none
     Id(id::Id),
@@ -63,6 +64,9 @@ enum Command {
     Admit(admit::Admit),
     /// End a node's membership
     Revoke(revoke::Revoke),
+    /// Whose keys do the daily work: appoint, dismiss, list and rotate them
+    #[command(subcommand)]
+    Operator(operator::Operator),
     /// Make the mesh's catalogue what FILE says; what is not in FILE is removed
     Apply(apply::Apply),
     /// Drain a server of a service, switch it off, or put it back
@@ -236,6 +240,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(token) => token.run()?,
         Command::Admit(admit) => block_on(Threads::One, admit.run())??,
         Command::Revoke(revoke) => block_on(Threads::One, revoke.run())??,
+        Command::Operator(operator) => block_on(Threads::One, operator.run())??,
         Command::Apply(apply) => block_on(Threads::One, apply.run())??,
         Command::Server(server) => block_on(Threads::One, server.run())??,
         Command::Status(read) => block_on(Threads::One, read::status(read.socket.client()?, read.json))??,

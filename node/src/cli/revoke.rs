@@ -8,7 +8,7 @@ use nigh_gossip::{NodeId, Page, Table, admission};
 use serde_json::json;
 
 use super::admit::is_revoked;
-use super::apply::check_mesh;
+use super::operator::check_key;
 use super::{Socket, WrongInput, output};
 use crate::admin::report::{MemberLine, Status};
 use crate::catalogue::hlc::{self, Clock};
@@ -20,7 +20,7 @@ pub(super) struct Revoke {
     /// The node: its id, or the name it was admitted under
     #[arg(value_name = "NODE")]
     node: String,
-    /// The operator's key, made by `nigh init`
+    /// An operator's key: the root's, made by `nigh init`, or one that it appointed for admissions
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Do not ask
@@ -38,7 +38,7 @@ impl Revoke {
         let key = identity::load(&self.key, Kind::Operator)?;
         let client = self.socket.clone().client()?;
         let status: Status = client.get("status").await?;
-        check_mesh(&status, identity::public(&key), &self.key)?;
+        check_key(&client, &status, (identity::public(&key), &self.key), Table::REVOCATION).await?;
         let held = client.admissions().await?;
         let node = self.find(&held)?;
         let members: Vec<MemberLine> = client.get("members").await?;

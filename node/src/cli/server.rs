@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::apply::check_mesh;
+use super::operator::check_key;
 use super::{Socket, WrongInput, output};
 use crate::admin::report::Status;
 use crate::catalogue::hlc::{self, Clock};
-use crate::catalogue::{Catalogue, Duty, Records, Service, name, set_state, sign};
+use crate::catalogue::{Catalogue, Duty, Records, Service, TABLE, name, set_state, sign};
 use crate::identity::{self, Kind};
 
 /// The arguments of `nigh server`.
@@ -36,7 +36,7 @@ pub(super) struct Edit {
     /// The server's id within the service
     #[arg(value_name = "SERVER")]
     server: String,
-    /// The operator's key, made by `nigh init`
+    /// An operator's key: the root's, made by `nigh init`, or one that it appointed for the catalogue
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Print what was done as JSON
@@ -61,7 +61,7 @@ impl Edit {
         let key = identity::load(&self.key, Kind::Operator)?;
         let client = self.socket.clone().client()?;
         let status: Status = client.get("status").await?;
-        check_mesh(&status, identity::public(&key), &self.key)?;
+        check_key(&client, &status, (identity::public(&key), &self.key), TABLE).await?;
         let records = Records::from_pages(&client.catalogue().await?);
         let (catalogue, _) = Catalogue::from_records(&records);
         let (host, service) = self.find(&catalogue)?;

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::admin::report::{
-    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, Peer, ResolverLine, ServiceLine, Status,
-    UnclaimedLine,
+    Admission, ClaimLine, EquivocationLine, LatencyLine, MemberLine, OperatorLine, OperatorState, Peer, ResolverLine,
+    ServiceLine, Status, UnclaimedLine,
 };
 use crate::membership::{days, moment};
 use nigh_dns::Guess;
@@ -168,6 +168,34 @@ pub(super) fn members(members: &[MemberLine]) -> String {
                 ends,
                 list(&member.prefixes),
                 member.id.clone(),
+            ]
+        }),
+    )
+}
+
+pub(super) fn operators(lines: &[OperatorLine]) -> String {
+    use Column::{Number, Text};
+    let columns = [
+        Text("NAME"),
+        Text("STATE"),
+        Text("RIGHTS"),
+        Text("SINCE"),
+        Number("CATALOGUE"),
+        Number("ADMISSIONS"),
+        Text("ID"),
+    ];
+    table(
+        &columns,
+        lines.iter().map(|line| {
+            let rights = if line.state == OperatorState::Dismissed { String::new() } else { line.rights.join(",") };
+            vec![
+                line.name.clone(),
+                line.state.as_str().to_owned(),
+                or_nothing(&rights),
+                line.since_ms.map_or(NOTHING.to_owned(), |millis| moment(millis / 1000)),
+                line.catalogue.to_string(),
+                line.admissions.to_string(),
+                line.id.clone(),
             ]
         }),
     )

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::catalogue::hlc;
-use crate::certificate;
+use crate::certificate::{self, Handed};
 use crate::config::Config;
 use crate::identity::{self, Kind};
 
@@ -102,7 +102,8 @@ impl Fleet {
             prefixes: config.claims.iter().map(|claim| claim.prefix).collect(),
             not_after: millis / 1000 + CERTIFICATE,
         };
-        Ok(certificate::write(&state.join(certificate::FILE), &certificate.sign(&operator, millis, 0))?)
+        let handed = Handed::by_the_root(certificate.sign(&operator, millis, 0));
+        Ok(certificate::write(&state.join(certificate::FILE), &handed)?)
     }
 
     /// Starts a node; with the state of its last run, if it ran before.

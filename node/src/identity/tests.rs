@@ -64,7 +64,7 @@ fn damaged_and_mistaken_files_say_what_they_are() {
     let key = create(&path, Kind::Node).unwrap();
     assert_eq!(
         refusal(&path, Kind::Operator),
-        "KEY: holds a node's key, where the operator's key is expected; name the right file"
+        "KEY: holds a node's key, where an operator's key is expected; name the right file"
     );
     let good = fs::read(&path).unwrap();
     let damaged = "KEY: damaged, no node key in it; restore it from a backup, or move it away: the node then makes a new key \

@@ -261,7 +261,8 @@ async fn edits_are_written_down_and_so_are_attempts() {
         "submit | done | token | -",
         "drain | done | socket | -",
         &format!(
-            "submit | refused | socket | signed by {}, but this mesh belongs to {}; sign with that operator's key",
+            "submit | refused | socket | signed by {}, a key that mesh {} has not appointed for this; `nigh operator list` has \
+             those that it has",
             nigh::identity::public(&SigningKey::from_bytes(&[6; 32])),
             nigh::identity::public(&crate::operator())
         ),

@@ -14,11 +14,11 @@ use nigh::admin::picture::{Heat, MeshMap};
 use nigh::admin::preview::{Preview, ServicePreview};
 use nigh::admin::report::{
     Admission, AdmissionStatus, CatalogueStatus, ClaimLine, DnsStatus, EquivocationLine, LatencyLine, MeasureStatus,
-    MemberLine, MeshStatus, NodeStatus, Peer, ProbeLine, ProbedLine, ServerLine, ServerState, ServiceLine,
-    SnapshotStatus, Status, UnclaimedLine, Verdict,
+    MemberLine, MeshStatus, NodeStatus, OperatorLine, Peer, ProbeLine, ProbedLine, ServerLine, ServerState,
+    ServiceLine, SnapshotStatus, Status, UnclaimedLine, Verdict,
 };
 use nigh::admin::{Access, ExplainQuery, Explained, Refusal, RefusalKind, Server, Source, Submitted};
-use nigh::catalogue::record::Record;
+use nigh::catalogue::{operators::Operators, record::Record};
 use nigh::history::Feed;
 use nigh::identity;
 use nigh_gossip::{NodeId, Page, Table};
@@ -76,6 +76,17 @@ impl Fake {
 impl Source for Fake {
     fn mesh_id(&self) -> NodeId {
         identity::public(&self.operator)
+    }
+
+    fn operators(&self) -> Operators {
+        let pages = self.pages.lock().unwrap();
+        let appointed = pages.iter().filter_map(Page::appointment).filter(|appointment| appointment.appointed);
+        let appointed = appointed.map(|appointment| (appointment.operator, appointment.rights)).collect();
+        Operators { root: self.mesh_id(), appointed }
+    }
+
+    fn operator_lines(&self) -> Vec<OperatorLine> {
+        self.operators().lines(self.pages.lock().unwrap().iter())
     }
 
     fn metrics(&self) -> String {
@@ -337,7 +348,7 @@ impl Source for Fake {
     }
 
     fn admissions(&self) -> Vec<Page> {
-        let admissions = [Table::ADMISSION, Table::REVOCATION];
+        let admissions = [Table::OPERATOR, Table::ADMISSION, Table::REVOCATION];
         self.pages.lock().unwrap().iter().filter(|page| admissions.contains(&page.key().table)).cloned().collect()
     }
 

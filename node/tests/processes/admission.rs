@@ -74,7 +74,7 @@ async fn a_stranger_gets_nothing_until_it_is_admitted_live_through_another_node(
     })
     .await;
     let kept = certificate::read(&fleet.state(CPH).join(certificate::FILE)).unwrap();
-    assert_eq!(kept.certificate().unwrap().name, "cph");
+    assert_eq!(kept.certificate.certificate().unwrap().name, "cph");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +201,7 @@ async fn a_certificate_bounds_the_claims_and_warns_before_it_ends() {
     // The file of its first start does not bring the old one back.
     until("the new one is on disk", async || {
         let kept = certificate::read(&fleet.state(BRU).join(certificate::FILE)).map_err(|e| e.to_string())?;
-        ensure(kept.certificate().unwrap().prefixes.len() == 1, || "the old one".into())
+        ensure(kept.certificate.certificate().unwrap().prefixes.len() == 1, || "the old one".into())
     })
     .await;
     drop(nodes.pop());

@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nigh::catalogue::hlc;
-use nigh::certificate;
+use nigh::certificate::{self, Handed};
 use nigh::identity::{self, Kind};
 use nigh_gossip::Certificate;
 use nix::sys::signal::{Signal, kill};
@@ -159,7 +159,8 @@ impl Fleet {
         let (name, prefixes) = (name.to_owned(), prefixes.into());
         let certificate = Certificate { node: id, name, serial: node as u64, prefixes, not_after };
         let page = certificate.sign(&operator, millis, 0);
-        certificate::write(&self.state(node).join(certificate::FILE), &page).map_err(|error| error.to_string())?;
+        certificate::write(&self.state(node).join(certificate::FILE), &Handed::by_the_root(page))
+            .map_err(|error| error.to_string())?;
         Ok(certificate)
     }
 
