@@ -165,8 +165,11 @@ impl Operators {
 
     /// A page of [`Table::OPERATOR`] came in the place of another, or went.
     pub(crate) fn replace(&mut self, before: Option<&Page>, after: Option<&Page>) -> Moved {
+        let roots = &self.roots;
         let named = |page: &Page| {
-            let appointment = page.appointment().filter(|appointment| appointment.appointed)?;
+            // A root that appoints itself gains nothing by it, and takes no other key's place.
+            let appoints = |it: &&Appointment| it.appointed && !roots.contains(&it.operator);
+            let appointment = page.appointment().filter(appoints)?;
             Some(((page.stamp(), appointment.operator), appointment.rights))
         };
         if let Some((at, _)) = before.and_then(named) {
@@ -184,9 +187,6 @@ impl Operators {
         for key in before.keys().chain(self.count.keys()) {
             let rights = |of: &BTreeMap<NodeId, Rights>| of.get(key).copied().unwrap_or_default();
             let (old, new) = (rights(before), rights(&self.count));
-            if self.is_root(*key) {
-                continue;
-            }
             if old.catalogue && !new.catalogue || old.admissions && !new.admissions {
                 moved.lost.insert(*key);
             }
@@ -275,6 +275,22 @@ mod tests {
         let root = appointment(200, false, Rights::default()).sign(&signing(200), 3, 0);
         assert_eq!(operators.replace(None, Some(&root)), Moved::default());
         assert!(operators.may_sign(id(200), Table::OPERATOR));
+    }
+
+    #[test]
+    fn a_root_that_appoints_itself_takes_no_place_and_one_that_dismisses_itself_stays() {
+        let most = u8::try_from(MAX_APPOINTED).unwrap();
+        let itself = page(200, Rights::default(), 0);
+        let pages: Vec<Page> =
+            [itself.clone()].into_iter().chain((1..=most).map(|n| page(n, Rights::ALL, 1))).collect();
+        let mut operators = Operators::new([id(200)]).anew(pages.iter());
+        assert_eq!(operators.appointed().len(), MAX_APPOINTED);
+        assert!(!operators.appointed().contains_key(&id(200)));
+        let gone = appointment(200, false, Rights::default()).sign(&signing(200), 3, 0);
+        assert_eq!(operators.replace(Some(&itself), Some(&gone)), Moved::default());
+        for table in [Table::OPERATOR, Table::ADMISSION, Table(32)] {
+            assert!(operators.may_sign(id(200), table));
+        }
     }
 
     #[test]

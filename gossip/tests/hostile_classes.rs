@@ -20,7 +20,7 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use nigh_gossip::{
-    Certificate, Key, Listed, Moment, NodeId, Owner, Page, Slot, Table, codec,
+    Accepted, Appointment, Certificate, Key, Listed, Moment, NodeId, Owner, Page, Rights, Slot, Table, codec,
     engine::{Engine, Setup, Shared, TICK},
     frame::Frame,
     fuzzing,
@@ -262,6 +262,53 @@ fn a_queue_does_not_grow_beyond_its_bound_while_its_pages_grow() {
             assert_eq!(engine.inconsistency(), None);
         }
     }
+}
+
+/// A member, an appointed key and one that was dismissed appoint keys, ten thousand of them, over and over; the member hands
+/// on as well what the dismissed key signed, dated as far ahead as there are dates.
+#[test]
+fn who_may_not_appoint_leaves_nothing_behind() {
+    let root = key(u64::MAX);
+    let word = |n: u64, by: &SigningKey, appointed: bool, at: u64| {
+        let appointment = Appointment { operator: id(n), name: format!("k{n}"), appointed, rights: Rights::ALL };
+        appointment.sign(by, at, 0)
+    };
+    let mut engine = engine();
+    for page in [word(70, &root, true, 1), word(71, &root, true, 1), word(71, &root, false, 2)] {
+        engine.handle_message(Moment::ZERO, id(9), Message::News(vec![Frame::from(page)]));
+    }
+    let refused = engine.counts().pages_refused;
+    let held = engine.replica().pages().len();
+    let old = word(71, &root, true, 1);
+    let edit = |n: u64| {
+        let at = Key { owner: Owner::Operators, table: Table(32), slot: Slot::page(n as u32) };
+        Page::sign(&key(71), at, u64::MAX, u64::MAX, b"mine".to_vec())
+    };
+    let flood: Vec<Vec<Page>> = (0..500u64)
+        .map(|round| {
+            let some = (0..20).map(|n| round * 20 + n);
+            some.map(|n| {
+                if n % 4 == 3 { edit(n) } else { word(1_000 + n, &key([1, 70, 71][n as usize % 3]), true, u64::MAX) }
+            })
+            .collect()
+        })
+        .collect();
+    let ((), kept, _) = measured(|| {
+        for (round, pages) in flood.iter().enumerate() {
+            let now = Moment(round as u64 * 1_000);
+            engine.handle_message(now, id(1), Message::News(pages.iter().cloned().map(Frame::from).collect()));
+            engine.handle_message(now, id(1), Message::News(vec![Frame::from(old.clone())]));
+        }
+    });
+    assert!(kept < MB / 4, "{kept} bytes remembered of ten thousand pages");
+    assert_eq!(engine.counts().pages_refused, refused + 10_000);
+    assert_eq!(engine.replica().pages().len(), held);
+    assert_eq!(engine.replica().appointed().keys().collect::<Vec<_>>(), [&id(70)]);
+    assert_eq!(engine.inconsistency(), None);
+    // What the stolen key dated ahead is in nobody's way.
+    let at = Key { owner: Owner::Operators, table: Table(32), slot: Slot::page(3) };
+    let ours = Page::sign(&key(70), at, 5, 0, b"ours".to_vec());
+    assert_eq!(engine.submit(Moment(600_000_000), ours), Ok(Accepted::New));
 }
 
 /// Nested arrays, maps, tags and indefinite lengths, alone and in the place of a field that is skipped unread.

@@ -439,6 +439,13 @@ fn a_hello_brings_the_appointment_of_who_admitted_the_peer_and_no_other() {
     let less = Appointment { rights: Rights { catalogue: true, admissions: false }, ..forged };
     assert_eq!(heard(hello(admitted(7, 77), Some(less.sign(&operator(), 1, 0)))), (false, 1));
 
+    // One that was dismissed comes with the word that was said before: it is old, however the certificate is dated.
+    let mut knows = engine(0, 1, &[7]);
+    knows.submit(Moment::ZERO, appointment(77, false, 2)).unwrap();
+    knows.handle_message(Moment::ZERO, id(7), hello(admitted(7, 77), Some(appointment(77, true, 1))));
+    assert!(!knows.hears(id(7)) && knows.replica().appointed().is_empty());
+    assert_eq!(knows.inconsistency(), None);
+
     // And so it introduces itself.
     let mut newcomer = engine(7, 0, &[]);
     for page in [appointment(77, true, 1), admitted(7, 77)] {
