@@ -5,7 +5,7 @@ use std::path::Path;
 use nigh::catalogue::hlc;
 use nigh::certificate;
 use nigh::identity::{self, Kind};
-use nigh_gossip::{Certificate, NodeId, Page, Table, admission};
+use nigh_gossip::{Appointment, Certificate, NodeId, Page, Rights, Table, admission, operator::MAX_APPOINTED};
 use serde_json::Value;
 
 use super::fake::Fake;
@@ -168,6 +168,30 @@ async fn a_key_that_left_something_behind_is_dismissed_only_by_force() {
     assert_eq!(state(&lines().await, &old), "dismissed");
     let (code, out, err) = nigh_beside(folder.path(), &by_id).await;
     assert_eq!((code, out.as_str()), (0, "anna is replaced already; nothing was done\n"), "{err}");
+}
+
+/// The next key would count for nothing while both are appointed.
+#[tokio::test]
+async fn no_key_is_rotated_while_as_many_as_may_are_appointed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = identity::create(&folder.path().join("root.key"), Kind::Operator).unwrap();
+    let appoint = |n: u8| {
+        let appointment = Appointment {
+            operator: node(n).parse().unwrap(),
+            name: format!("k{n}"),
+            appointed: true,
+            rights: Rights::ALL,
+        };
+        appointment.sign(&root, u64::from(n), 0)
+    };
+    let pages: Vec<Page> = (1..=u8::try_from(MAX_APPOINTED).unwrap()).map(appoint).collect();
+    let fake = Fake::new(root);
+    fake.pages.lock().unwrap().extend(pages.clone());
+    let (_, _stop) = fake.serve(folder.path());
+    let rotate = ["operator", "rotate", "--key", "root.key", "--from", "k1", "--to", "new.key"];
+    let (code, _, err) = nigh_beside(folder.path(), &rotate).await;
+    assert!(code == 2 && err.contains("64 keys are appointed, and no more count; dismiss one first"), "{err}");
+    assert!(*fake.pages.lock().unwrap() == pages && !folder.path().join("new.key").exists());
 }
 
 #[tokio::test]

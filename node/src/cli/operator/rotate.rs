@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ed25519_dalek::SigningKey;
-use nigh_gossip::{Appointment, NodeId, Page, Rights};
+use nigh_gossip::{Appointment, NodeId, Page, Rights, operator::MAX_APPOINTED};
 use serde_json::json;
 
 use super::super::table::count;
@@ -162,6 +162,11 @@ impl Rotate {
             working.iter().find(|other| other.name == name && other.id != line.id && Some(&other.id) != to.as_ref());
         if let Some(other) = other {
             let problem = format!("{name} is the name of key {}; choose another: --name NAME", other.id);
+            return Err(WrongInput(problem).into());
+        }
+        let counts = |id: &String| working.iter().any(|line| line.id == *id);
+        if working.len() >= MAX_APPOINTED && !to.as_ref().is_some_and(counts) {
+            let problem = format!("{} keys are appointed, and no more count; dismiss one first", working.len());
             return Err(WrongInput(problem).into());
         }
         Ok(Plan { from: line.id.parse()?, from_name: line.name.clone(), of_root, rights, name })
