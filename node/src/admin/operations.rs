@@ -58,7 +58,7 @@ pub(super) fn served<S: Source>() -> Vec<Served<S>> {
         tell("/v1/members", "All nodes that were admitted or revoked", S::members),
         tell("/v1/operators", "Keys that write for the operators, and those that did", S::operator_lines),
         tell("/v1/equivocations", "Proofs that a key is in use twice", S::equivocations),
-        tell("/v1/admissions", "Certificates, revocations and appointments of operators, as they were signed", |node: &S| {
+        tell("/v1/admissions", "Certificates, revocations and appointments, as they were signed", |node: &S| {
             Pages::encode(&node.admissions())
         }),
         tell("/v1/claims", "Which node claims which resolvers, best first", S::claims),
@@ -102,8 +102,11 @@ pub(super) fn served<S: Source>() -> Vec<Served<S>> {
             catalogue::<S>,
         ),
         serve(
-            Operation::post::<Pages, Submitted>("/v1/catalogue", "Takes signed records, certificates and revocations")
-                .may(Internal),
+            Operation::post::<Pages, Submitted>(
+                "/v1/catalogue",
+                "Takes signed records, certificates, revocations and appointments",
+            )
+            .may(Internal),
             submit::<S>,
         ),
         serve(
