@@ -43,7 +43,8 @@ impl Token {
              \n\
              {line}\n\
              \n\
-             Then: nigh status --url https://NODE:8053 --token-file {file}",
+             Then: nigh status --url https://NODE:8053 --token-file {file}\n\
+             (http:// where the node listens on loopback without TLS)",
             self.role.as_str(),
             self.name
         ))?)
