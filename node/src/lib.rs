@@ -31,3 +31,4 @@ pub mod running;
 pub mod service_manager;
 pub mod sockets;
 pub mod tables;
+pub mod telemetry;

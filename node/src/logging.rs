@@ -4,8 +4,12 @@
 
 use anyhow::Context;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
 use crate::config::{LogConfig, LogFormat};
+use crate::telemetry::{TARGET, Taker};
 
 /// The variable that overrides `log.level`.
 pub const ENV: &str = "NIGH_LOG";
@@ -46,25 +50,31 @@ pub fn filter(text: &str) -> Result<EnvFilter, NotAFilter> {
     let held_back = if least.is_some_and(|level| level < LevelFilter::WARN) { &[][..] } else { &QUIET };
     let names = |directive: &str, target: &str| directive.split(['=', '[', ':']).next() == Some(target);
     let quiet = held_back.iter().filter(|target| !stated.iter().any(|directive| names(directive, target)));
-    let all: Vec<String> =
-        quiet.map(|target| format!("{target}=warn")).chain(stated.iter().map(ToString::to_string)).collect();
+    // Spans are not for logs, at no level.
+    let spans = [format!("{TARGET}=off")];
+    let quiet = quiet.map(|target| format!("{target}=warn"));
+    let all: Vec<String> = quiet.chain(spans).chain(stated.iter().map(ToString::to_string)).collect();
     EnvFilter::builder().parse(all.join(",")).map_err(|_| NotAFilter)
 }
 
-/// Starts logging; the first call in a process wins, so a test may call it too.
+/// Starts logging, and has the spans taken by whoever there is for them; the first call in a process wins, so a test may
+/// call it too.
 ///
 /// # Errors
 /// `NIGH_LOG` or the configured level is no filter.
-pub fn start(config: &LogConfig) -> anyhow::Result<()> {
+pub fn start(config: &LogConfig, spans: Option<Taker>) -> anyhow::Result<()> {
     let filter = match std::env::var(ENV) {
         Ok(text) => filter(&text).with_context(|| format!("the variable {ENV} is {text:?}"))?,
         Err(_) => filter(&config.level)?,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.format {
-        LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.format {
+        LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
+    let mut takers = vec![lines.with_filter(filter).boxed()];
+    takers.extend(spans);
+    let started = tracing_subscriber::registry().with(takers).try_init();
     // Only a second start fails, and then the first one's settings hold.
     drop(started);
     Ok(())
@@ -75,6 +85,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use tracing_subscriber::Layer;
     use tracing_subscriber::layer::SubscriberExt;
+
+    use crate::telemetry::TARGET;
 
     use super::filter;
 
@@ -94,6 +106,7 @@ mod tests {
             tracing::info!(target: "hickory_server::server", "");
             tracing::warn!(target: "hickory_server::server", "");
             tracing::debug!(target: "libp2p_swarm", "");
+            tracing::info!(target: TARGET, "");
         });
         let seen = seen.lock().unwrap();
         seen.clone()

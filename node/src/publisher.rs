@@ -13,6 +13,7 @@ use std::{
 use ipnet::IpNet;
 use nigh_dns::Label;
 use nigh_gossip::{Mesh, MeshError, Slot, Table};
+use tracing::info_span;
 
 use crate::{
     discovery::told::Found,
@@ -29,6 +30,7 @@ use crate::{
         latency::{self, Health, Row, ServerKey},
         profile::Profile,
     },
+    telemetry::TARGET,
 };
 
 /// The writer of this node's own tables.
@@ -200,7 +202,14 @@ impl Lines {
         self.0.retain(|(service, v4), _| entrants.contains_key(&(service.as_ref(), *v4)));
         let mut told: BTreeMap<ServerKey, Duration> = BTreeMap::new();
         for ((service, v4), entrants) in &entrants {
-            told.extend(self.0.entry((Arc::from(*service), *v4)).or_default().settle(entrants));
+            let line = self.0.entry((Arc::from(*service), *v4)).or_default();
+            let before = line.first();
+            told.extend(line.settle(entrants));
+            if before.is_some() && before != line.first() {
+                let first = measured.rows.iter().zip(&rows).find(|(_, row)| Some(row.server) == line.first());
+                let server = first.map(|(measured, _)| measured.target.server.as_str());
+                drop(info_span!(target: TARGET, "order", %service, first = server));
+            }
         }
         for row in &mut rows {
             if let Some(rtt) = told.get(&row.server) {

@@ -23,7 +23,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nigh_dns::{Counters, Current, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Key, Mesh, MeshView, Owner, Slot, Table, admission, operator};
+use nigh_gossip::{Key, Mesh, MeshView, Owner, Page, Slot, Table, admission, operator};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -31,6 +31,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
     admin::{self, Access, Audit},
@@ -54,6 +55,7 @@ use crate::{
     service_manager::{Inherited, ServiceManager},
     sockets,
     tables::{self, claims::Claim, latency::Row, profile::Profile},
+    telemetry::{Cause, Effects, TARGET, Telemetry},
 };
 
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
@@ -67,12 +69,12 @@ const PLEAD: Duration = Duration::from_secs(60);
 /// Without any change the world is made anew this often, so that ages and cuts that linger stay true.
 const REFRESH: Duration = Duration::from_secs(5);
 
-/// Runs a node until it is told to stop.
+/// Runs a node until it is told to stop. What is in the way of its traces is one of its warnings.
 ///
 /// # Errors
 /// What keeps it from starting, with what to do; or the mesh ending by itself.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut node = Node::start(config).await?;
+pub async fn run(config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+    let mut node = Node::start(config, telemetry).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -127,12 +129,18 @@ struct Node {
     admin: CancellationToken,
     admin_task: tokio::task::JoinHandle<()>,
     audit: Arc<Audit>,
+    telemetry: Telemetry,
+    /// Ends when the node begins to answer.
+    join: Option<Span>,
+    /// What changed the measurements.
+    cause: Arc<Cause>,
 }
 
 impl Node {
-    async fn start(config: Config) -> anyhow::Result<Self> {
+    async fn start(config: Config, telemetry: Telemetry) -> anyhow::Result<Self> {
         let epoch = Instant::now();
         let name = config.node.name.clone();
+        let join = info_span!(target: TARGET, "join", bootstrap = config.mesh.bootstrap.len(), pages = Empty);
         std::fs::create_dir_all(&config.node.state_dir)
             .with_context(|| format!("cannot make node.state_dir {}", config.node.state_dir.display()))?;
         let signing = identity::node_key(&config.node.state_dir)?;
@@ -174,6 +182,7 @@ impl Node {
             bootstrap: config.mesh.bootstrap.iter().map(ToString::to_string).collect(),
             state_dir: config.node.state_dir.clone(),
         })
+        .instrument(info_span!(target: TARGET, parent: &join, "enter the mesh"))
         .await?;
 
         let dns_a = Side::start(&config.dns_a, asked_for_origins(&config))?;
@@ -220,6 +229,7 @@ impl Node {
             probes: prober.reporter(),
             feed: Feed::default(),
             measured: prober.measurements(),
+            effects: Effects::default(),
         });
         let admin = CancellationToken::new();
         let admin_task = tokio::spawn(serve_admin(admin_server, running.clone(), admin.clone()));
@@ -241,6 +251,7 @@ impl Node {
             view,
             measured: prober.measurements(),
             wanted,
+            cause: prober.cause(),
             _prober: prober,
             dns_a,
             reader,
@@ -267,6 +278,8 @@ impl Node {
             admin,
             admin_task,
             audit,
+            telemetry,
+            join: Some(join),
             config,
         };
         // Who has nothing from before, and joins, looks first at what the mesh holds of it.
@@ -305,7 +318,11 @@ impl Node {
         let now = self.running.now();
         let measured = self.measured.borrow_and_update().clone();
         let draining = self.running.draining.load(Ordering::Relaxed);
-        let again = self.publisher.rows(now, &measured).await?;
+        // Held until the snapshot is made: this is how long a verdict takes to be one for others.
+        let cause = self.cause.take(measured.at);
+        let tell = cause.as_ref().map(|cause| info_span!(target: TARGET, parent: cause, "tell the mesh"));
+        let tell = tell.unwrap_or_else(Span::none);
+        let again = self.publisher.rows(now, &measured).instrument(tell).await?;
         let view = self.view.borrow_and_update().clone();
         let facts = self.reader.read(now, unix().as_secs(), &view);
         self.keep_certificate(&view);
@@ -379,6 +396,7 @@ impl Node {
         let world = projection::world(self.serial, &facts, claims, measured, lingering);
         let (snapshot, problems) = Snapshot::build(world);
         self.current.publish(snapshot);
+        self.running.effects.taken(self.serial, |key| view.pages.get(key).map(Page::stamp));
         let mut warnings: Vec<String> =
             membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();
         warnings.extend(facts.warnings.iter().cloned());
@@ -387,6 +405,7 @@ impl Node {
         warnings.extend(problems.iter().map(ToString::to_string));
         warnings.extend(self.pressure.warning());
         warnings.extend(self.audit.warning());
+        warnings.extend(self.telemetry.warning());
         if measured.isolated {
             warnings
                 .push("all probes fail at once, so it is this node that is cut off: its claims are withdrawn".into());
@@ -402,6 +421,9 @@ impl Node {
     fn open(&mut self) -> anyhow::Result<()> {
         if let Some((handler, udp, tcp)) = self.bound.take() {
             self.front = Some(nigh_dns::serve(handler, udp, tcp).context("no thread to answer with")?);
+            if let Some(join) = self.join.take() {
+                join.record("pages", self.view.borrow().pages.len());
+            }
             tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");
         }
         Ok(())

@@ -18,6 +18,7 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
+use tracing::{Instrument, field::Empty, info_span};
 
 use crate::{
     admin::{
@@ -41,6 +42,7 @@ use crate::{
     membership::{self, State},
     metrics,
     run::unix,
+    telemetry::{Effects, TARGET},
 };
 
 /// What the main loop found last, with the warnings of that moment.
@@ -92,6 +94,8 @@ pub struct Running {
     pub feed: Feed,
     /// What it found.
     pub measured: watch::Receiver<Arc<Measurements>>,
+    /// Edits that were taken in and that no snapshot has yet.
+    pub effects: Effects,
 }
 
 impl Running {
@@ -395,7 +399,9 @@ impl Source for Running {
     }
 
     async fn submit(&self, pages: Vec<Page>) -> Result<Submitted, Refusal> {
-        let outcome = self.mesh.submit(pages).await.map_err(|error| Refusal {
+        let newest = pages.iter().max_by_key(|page| page.stamp()).cloned();
+        let replicate = info_span!(target: TARGET, "replicate");
+        let outcome = self.mesh.submit(pages).instrument(replicate).await.map_err(|error| Refusal {
             kind: RefusalKind::Unavailable,
             error: error.to_string(),
             hint: "the node is stopping; apply to another one".into(),
@@ -413,6 +419,9 @@ impl Source for Running {
                     });
                 }
             }
+        }
+        if let Some(newest) = newest.filter(|_| submitted.accepted > 0) {
+            self.effects.wait_for(info_span!(target: TARGET, "take effect", snapshot = Empty), &newest);
         }
         Ok(submitted)
     }

@@ -82,7 +82,7 @@ fn the_example_catalogue_parses() {
 
 #[test]
 fn the_example_configuration_has_every_key() {
-    has_every_key("deploy/nigh.example.toml", 13, |text| Config::parse(text).unwrap_err());
+    has_every_key("deploy/nigh.example.toml", 14, |text| Config::parse(text).unwrap_err());
 }
 
 #[test]

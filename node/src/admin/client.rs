@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -21,6 +21,7 @@ use super::routes::{MAX_BATCH, MAX_REQUEST, Pages};
 use super::{ExplainQuery, Refusal, RefusalKind, Submitted};
 use crate::catalogue::admission::MAX_SUBMIT;
 use crate::catalogue::record::Record;
+use crate::telemetry::TRACEPARENT;
 
 /// A little more than the server's own limit, so that its word about it arrives.
 const TIMEOUT: Duration = Duration::from_secs(12);
@@ -72,6 +73,7 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     target: Arc<Target>,
+    trace: Option<HeaderValue>,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ enum Target {
 impl Client {
     /// The socket at `path`; nothing is opened yet.
     pub fn new(path: &Path) -> Self {
-        Self { target: Arc::new(Target::Socket(path.to_owned())) }
+        Self { target: Arc::new(Target::Socket(path.to_owned())), trace: None }
     }
 
     /// The node at `url`, with the token in that file, and a certificate by the authority in that file; nothing is
@@ -92,7 +94,14 @@ impl Client {
     /// # Errors
     /// [`RemoteError`]
     pub fn at(url: &str, token: Option<&Path>, ca: Option<&Path>) -> Result<Self, RemoteError> {
-        Ok(Self { target: Arc::new(Target::Url(Remote::new(url, token, ca)?)) })
+        Ok(Self { target: Arc::new(Target::Url(Remote::new(url, token, ca)?)), trace: None })
+    }
+
+    /// Its edits are part of this trace: a `traceparent` of W3C Trace Context.
+    #[must_use]
+    pub fn within(mut self, trace: Option<HeaderValue>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// Reads `/v1/WHAT` as JSON.
@@ -186,6 +195,7 @@ impl Client {
             Target::Socket(_) => ("", "nigh", None),
             Target::Url(remote) => (remote.prefix.as_str(), remote.authority.as_str(), remote.bearer.as_ref()),
         };
+        let trace = self.trace.as_ref().filter(|_| method == Method::POST);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{prefix}/v1/{what}"))
@@ -194,6 +204,9 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(bearer) = bearer {
             request = request.header(header::AUTHORIZATION, bearer);
+        }
+        if let Some(trace) = trace {
+            request = request.header(TRACEPARENT, trace);
         }
         let request = request.body(Full::new(body)).map_err(|e| self.broken(e))?;
         match tokio::time::timeout(TIMEOUT, self.connect_and_exchange(request)).await {

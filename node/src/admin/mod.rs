@@ -23,7 +23,7 @@ mod operations;
 pub mod picture;
 pub mod preview;
 pub mod probes;
-mod remote;
+pub(crate) mod remote;
 pub mod report;
 mod routes;
 mod server;

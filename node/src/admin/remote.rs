@@ -69,11 +69,11 @@ pub enum RemoteError {
 
 /// A node's URL, and what opens it.
 #[derive(Clone)]
-pub(super) struct Remote {
+pub(crate) struct Remote {
     /// Scheme, host and port, as the user wrote them.
     pub(super) shown: String,
     /// What the Host field says.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// What stands before `/v1`.
     pub(super) prefix: String,
     /// The Authorization field.
@@ -84,7 +84,7 @@ pub(super) struct Remote {
 }
 
 /// A way to the node.
-pub(super) enum Way {
+pub(crate) enum Way {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -92,6 +92,17 @@ pub(super) enum Way {
 impl Remote {
     /// Reads what is needed; opens no connection.
     pub(super) fn new(url: &str, token: Option<&Path>, ca: Option<&Path>) -> Result<Self, RemoteError> {
+        Self::read(url, token, ca, false)
+    }
+
+    /// The collector of traces at `url`. It is shown no token, so it may be reached over a network of the operator's own
+    /// without TLS.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn of_collector(url: &str, ca: Option<&Path>) -> Result<Self, RemoteError> {
+        Self::read(url, None, ca, true)
+    }
+
+    fn read(url: &str, token: Option<&Path>, ca: Option<&Path>, plain_afar: bool) -> Result<Self, RemoteError> {
         let wrong = |problem| RemoteError::Url { url: url.to_owned(), problem };
         let uri: Uri = url.parse().map_err(|_| wrong("such as https://fra.example.net:8053"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -108,7 +119,7 @@ impl Remote {
                     ServerName::try_from(host.clone()).map_err(|_| wrong("no certificate can be for this host"))?;
                 (443, Some((client_config(ca)?, name)))
             }
-            "http" if local => (80, None),
+            "http" if local || plain_afar => (80, None),
             "http" => return Err(wrong("everybody on the way could read along; use https://")),
             _ => return Err(wrong("it begins with https:// or, on this host, http://")),
         };
@@ -123,7 +134,7 @@ impl Remote {
         })
     }
 
-    pub(super) async fn connect(&self) -> io::Result<Way> {
+    pub(crate) async fn connect(&self) -> io::Result<Way> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {

@@ -13,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use nigh_gossip::Page;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 
 use super::access::{self, Access, Who};
 use super::audit::{Audit, Edit};
@@ -22,6 +24,7 @@ use super::{ExplainQuery, Refusal, RefusalKind, Source, Submitted};
 use crate::catalogue::record::Record;
 use crate::catalogue::{admission, hlc};
 use crate::dashboard;
+use crate::telemetry::{self, TARGET};
 
 /// The largest request body: a full batch of records ([`MAX_BATCH`]) in base64 and JSON, with room to spare.
 pub(super) const MAX_REQUEST: usize = 4 << 20;
@@ -122,16 +125,38 @@ pub(super) async fn submit<S: Source>(
     State(node): State<Arc<S>>,
     Extension(audit): Extension<Arc<Audit>>,
     Extension(who): Extension<Who>,
+    headers: HeaderMap,
     body: Result<Json<Pages>, JsonRejection>,
 ) -> Result<Json<Submitted>, Refusal> {
+    let span = edit_span(&headers);
     // A task of its own: who hangs up has edited all the same, and it is written down.
-    let taken = tokio::spawn(async move {
+    let taken = async move {
         let mut edit = Edit::new("submit");
         let taken = take(&*node, &mut edit, body).await;
+        match &taken {
+            Ok(submitted) => drop(Span::current().record("accepted", submitted.accepted)),
+            Err(refusal) => telemetry::failed(&Span::current(), &refusal.error),
+        }
         audit.done(&who, &edit, taken.as_ref().map(|submitted| Some(*submitted))).await;
         taken
-    });
+    };
+    let taken = tokio::spawn(taken.instrument(span));
     taken.await.map_err(|e| ended("the edit", &e))?.map(Json)
+}
+
+/// From the request to what came of it, within the trace of who asks.
+fn edit_span(headers: &HeaderMap) -> Span {
+    let span = info_span!(
+        target: TARGET,
+        "edit",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        records = Empty,
+        accepted = Empty,
+    );
+    telemetry::adopt(&span, headers);
+    span
 }
 
 async fn take<S: Source>(
@@ -148,7 +173,10 @@ async fn take<S: Source>(
         |error: String| Refusal { kind: RefusalKind::Invalid, error, hint: "none of the records were taken".into() };
     let pages = body.decode().map_err(refuse)?;
     *edit = std::mem::take(edit).of(&pages);
-    admission::admit(&pages, &node.operators(), hlc::unix_millis()).map_err(|e| Refusal {
+    Span::current().record("records", pages.len());
+    let check = info_span!(target: TARGET, "check");
+    let checked = check.in_scope(|| admission::admit(&pages, &node.operators(), hlc::unix_millis()));
+    checked.map_err(|e| Refusal {
         kind: match e {
             admission::NotAdmitted::Signer { .. } | admission::NotAdmitted::NotRoot { .. } => RefusalKind::Forbidden,
             _ => RefusalKind::Invalid,

@@ -37,6 +37,7 @@ pub use manual::reference;
 
 use crate::admin::{Client, ExplainQuery, QueryType};
 use crate::config::{Config, DEFAULT_SOCKET};
+use crate::telemetry::{self, Telemetry};
 use crate::{demo, logging, run};
 
 /// The variable that names the admin socket.
@@ -164,10 +165,11 @@ impl Socket {
         if let Some(url) = url {
             let file = |given: Option<PathBuf>, name| given.or_else(|| variable(name).map(PathBuf::from));
             let (token, ca) = (file(self.token_file, "NIGH_TOKEN_FILE"), file(self.ca, "NIGH_CA"));
-            return Ok(Client::at(&url, token.as_deref(), ca.as_deref())?);
+            return Ok(Client::at(&url, token.as_deref(), ca.as_deref())?.within(telemetry::inherited()));
         }
         let path = self.socket.or_else(|| variable(SOCKET_ENV).map(PathBuf::from));
-        Ok(Client::new(&path.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))))
+        let path = path.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
+        Ok(Client::new(&path).within(telemetry::inherited()))
     }
 }
 
@@ -231,8 +233,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(file) => {
             let config = load(file)?;
-            logging::start(&config.log).map_err(|e| WrongInput(format!("{e:#}")))?;
-            block_on(Threads::PerCore, run::run(config))??;
+            block_on(Threads::PerCore, async {
+                let telemetry = Telemetry::start(&config).map_err(|e| WrongFile(format!("{e:#}")))?;
+                logging::start(&config.log, telemetry.taker()).map_err(|e| WrongInput(format!("{e:#}")))?;
+                let ended = run::run(config, telemetry.clone()).await;
+                telemetry.stop().await;
+                ended
+            })??;
         }
         Command::CheckConfig(file) => output::print(&check_report(&load(file)?))?,
         Command::Init(init) => init.run()?,
@@ -295,7 +302,7 @@ fn check_report(config: &Config) -> String {
     let list =
         |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let bootstrap: Vec<String> = config.mesh.bootstrap.iter().map(ToString::to_string).collect();
-    let lines = [
+    let mut lines = vec![
         format!("configuration is good: node {}", config.node.name),
         format!("  mesh    {} on {}", config.mesh.id.short(), list(&config.mesh.listen)),
         format!(
@@ -305,5 +312,11 @@ fn check_report(config: &Config) -> String {
         format!("  DNS     {}", list(&config.dns.listen)),
         format!("  claims  {}", config.claims.len()),
     ];
+    if let Some(telemetry) = &config.telemetry {
+        lines.push(format!("  traces  to {}", telemetry.otlp));
+        if !Telemetry::BUILT {
+            lines.push(format!("          but not from here: {}", telemetry::NOT_BUILT));
+        }
+    }
     lines.join("\n")
 }

@@ -15,6 +15,7 @@ mod dnstap;
 pub(crate) mod document;
 mod fault;
 mod read;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -31,6 +32,7 @@ pub use dns_a::DnsAConfig;
 pub use dnstap::DnstapConfig;
 pub use fault::{Fault, Faults as ConfigErrors};
 pub use nigh_dns::Label;
+pub use telemetry::TelemetryConfig;
 pub use value::HostPort;
 
 use crate::location::Location;
@@ -89,6 +91,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// `[dnstap]`, if messages are shown to anybody.
     pub dnstap: Option<DnstapConfig>,
+    /// `[telemetry]`, if traces are sent to anybody.
+    pub telemetry: Option<TelemetryConfig>,
     /// `[[tsig]]`, `[[origin_zone]]` and `[[delegation]]`
     pub dns_a: DnsAConfig,
 }

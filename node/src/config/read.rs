@@ -9,6 +9,7 @@ use super::check;
 use super::dns_a;
 use super::dnstap;
 use super::document::{Document, Item, Section, all, optional};
+use super::telemetry;
 use super::value;
 use super::{
     AdminConfig, Anonymous, ClaimConfig, Config, DEFAULT_PREFERENCE, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET, DnsConfig,
@@ -28,7 +29,20 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Reads all sections before giving up on any, so that the faults of all are found.
 pub(super) fn config(document: &Document<'_>) -> Option<Config> {
-    let keys = ["node", "mesh", "dns", "claim", "resolvers", "networks", "measure", "admin", "log", "drain", "dnstap"];
+    let keys = [
+        "node",
+        "mesh",
+        "dns",
+        "claim",
+        "resolvers",
+        "networks",
+        "measure",
+        "admin",
+        "log",
+        "drain",
+        "dnstap",
+        "telemetry",
+    ];
     let root = document.root(&[&keys[..], &dns_a::KEYS].concat());
     let node = node(&root.section("node", &["name", "pop", "location", "state_dir"]));
     let mesh = mesh(&root.section("mesh", &["id", "certificate", "listen", "advertise", "bootstrap"]));
@@ -41,6 +55,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let log = log(&root.section("log", &["format", "level"]));
     let drain = drain(&root.section("drain", &["answer_for"]));
     let dnstap = dnstap::read(&root.section("dnstap", &dnstap::KEYS));
+    let telemetry = telemetry::read(&root.section("telemetry", &telemetry::KEYS));
     let dns_a = dns_a::read(&root);
     check::one_port_one_purpose(&root);
     Some(Config {
@@ -55,6 +70,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         log: log?,
         drain: drain?,
         dnstap: dnstap?,
+        telemetry: telemetry?,
         dns_a: dns_a?,
     })
 }

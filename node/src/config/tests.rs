@@ -30,6 +30,7 @@ fn what_is_not_stated_has_its_default() {
     assert_eq!(config.admin, AdminConfig::default());
     assert_eq!(config.log, LogConfig { format: LogFormat::Human, level: "info".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(5));
+    assert_eq!(config.telemetry, None);
 }
 
 #[test]
@@ -71,6 +72,9 @@ fn what_is_stated_is_read() {
     assert_eq!(config.admin.audit.as_deref(), Some(Path::new("/var/log/nigh/audit.json")));
     assert_eq!(config.log, LogConfig { format: LogFormat::Json, level: "info,nigh_dns=debug".into() });
     assert_eq!(config.drain.answer_for, Duration::from_secs(90));
+    let telemetry = config.telemetry.as_ref().unwrap();
+    assert_eq!((telemetry.otlp.as_str(), telemetry.sample.get()), ("https://collector.example.com/otlp", 10));
+    assert_eq!(telemetry.ca.as_deref(), Some(Path::new("/etc/nigh/collector-ca.pem")));
 }
 
 #[test]

@@ -75,6 +75,27 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// Where a collector of traces takes OTLP over HTTP, without the slash at its end and what it appends.
+pub(crate) fn collector(text: &str) -> Result<String, String> {
+    const ALLOWED: &str =
+        "the URL of a collector that takes OTLP over HTTP is expected, such as \"http://127.0.0.1:4318\"";
+    let uri: axum::http::Uri = text.parse().map_err(|_| ALLOWED)?;
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(ALLOWED.into());
+    };
+    if authority.as_str().contains('@') {
+        return Err("a password would stand in every log; headers go into OTEL_EXPORTER_OTLP_HEADERS".into());
+    }
+    if uri.query().is_some() || authority.host().is_empty() || authority.port_u16() == Some(0) {
+        return Err(ALLOWED.into());
+    }
+    let text = text.trim_end_matches('/');
+    if text.ends_with("/v1/traces") {
+        return Err("the URL without /v1/traces is expected: that is appended".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// Letters, digits and hyphens (RFC 1123, section 2.1), underscores tolerated; not all digits in the last label, so
 /// that a mistyped IPv4 address is not looked up as a name.
 fn is_host_name(host: &str) -> bool {

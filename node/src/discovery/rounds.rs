@@ -27,12 +27,15 @@ use hickory_proto::rr::{Name, RecordType};
 use nigh_dns::{Family, Label};
 use nigh_gossip::NodeId;
 use rand::{Rng, RngExt};
+use tracing::field::Empty;
+use tracing::{Span, info_span};
 
 use super::egress::{Egress, GRACE};
 use super::findings::{EgressFinding, Findings, Origin, ResolverFinding};
 use super::public::Public;
 use super::statement::{DRAWN, Nonce, Statement};
 use super::{MAX_RESOLVERS, Proof};
+use crate::telemetry::{self, TARGET};
 
 /// Questions out at one time, for each resolver and family. A resolver does not notice three.
 pub const PARALLEL: u32 = 3;
@@ -144,6 +147,8 @@ struct Resolver {
     fault: String,
     /// No longer configured; kept until then.
     leaves: Option<Duration>,
+    /// From the first question of a round to what came of it.
+    round: Option<Span>,
 }
 
 /// One family's part of a round.
@@ -229,7 +234,7 @@ impl<R: Rng> Discovery<R> {
             self.resolvers.iter().filter(|(_, resolver)| due(resolver)).map(|(address, _)| *address).collect();
         for address in due {
             if let Some(resolver) = self.resolvers.get_mut(&address) {
-                resolver.begin(now);
+                resolver.begin(now, address);
             }
             self.go_on(now, address);
         }
@@ -432,11 +437,21 @@ impl Resolver {
             silent: 0,
             fault: String::new(),
             leaves: None,
+            round: None,
         }
     }
 
-    fn begin(&mut self, now: Duration) {
+    fn begin(&mut self, now: Duration, address: SocketAddr) {
         self.begun = Some(now);
+        self.round = Some(info_span!(
+            target: TARGET,
+            "discovery round",
+            resolver = %address,
+            asked = Empty,
+            answered = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        ));
         (self.heard, self.timed, self.least) = (false, 0, None);
         for track in &mut self.tracks {
             (track.asked, track.answered, track.failed, track.quiet) = (0, 0, 0, 0);
@@ -470,9 +485,20 @@ impl Resolver {
         }
     }
 
+    /// Ends the span of a round.
+    fn tell_round(&mut self) {
+        let Some(round) = self.round.take() else { return };
+        round.record("asked", self.tracks.iter().map(|track| track.asked).sum::<u32>());
+        round.record("answered", self.tracks.iter().map(|track| track.answered).sum::<u32>());
+        if !self.heard {
+            telemetry::failed(&round, &self.fault);
+        }
+    }
+
     /// Ends the round and says how long to wait for the next one.
     fn end(&mut self, interval: Duration) -> Duration {
         self.begun = None;
+        self.tell_round();
         if let Some(least) = self.least {
             self.rtts.push_back(least);
             while self.rtts.len() > RTT_ROUNDS {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use tracing::Span;
 
 pub use self::row::{Measurements, ProbeReport, Role, Row};
 use self::watched::Watched;
@@ -75,6 +76,8 @@ pub struct Board<R> {
     answering: usize,
     standing: Standing,
     left_out: usize,
+    /// Of the first verdict that changed since somebody asked.
+    verdict: Option<Span>,
 }
 
 impl<R: Rng> Board<R> {
@@ -89,6 +92,7 @@ impl<R: Rng> Board<R> {
             answering: 0,
             standing: Standing::Connected,
             left_out: 0,
+            verdict: None,
         }
     }
 
@@ -203,6 +207,11 @@ impl<R: Rng> Board<R> {
         }
     }
 
+    /// The span of the first verdict that changed since this was asked last.
+    pub fn take_verdict(&mut self) -> Option<Span> {
+        self.verdict.take()
+    }
+
     /// Every probe of every target, as an operator wants to see it.
     pub fn report(&self, now: Duration) -> Vec<ProbeReport> {
         let mut reports = Vec::new();
@@ -295,6 +304,7 @@ impl<R: Rng> Board<R> {
             if old.reading.state != new.reading.state {
                 change = Change::State;
                 row::log_state(old, &new);
+                self.verdict.get_or_insert(row::span(old, &new));
             }
             *old = Arc::new(new);
         }

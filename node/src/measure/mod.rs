@@ -59,6 +59,7 @@ use self::board::{Board, Change, Surroundings};
 use self::outcome::{Attempt, Outcome};
 use self::pace::Nodes;
 use self::schedule::{ProbeId, ProbeOrder};
+use crate::telemetry::Cause;
 
 /// Least time between two sets of rows that differ in figures only. Nobody acts on figures faster than the deadband's
 /// second; a tenth of that keeps 500 results a second from becoming 500 wake-ups of everyone downstream.
@@ -94,6 +95,7 @@ pub struct Wanted {
 pub struct Prober {
     measurements: watch::Receiver<Arc<Measurements>>,
     reporter: Reporter,
+    cause: Arc<Cause>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -101,6 +103,11 @@ impl Prober {
     /// The rows, always the newest.
     pub fn measurements(&self) -> watch::Receiver<Arc<Measurements>> {
         self.measurements.clone()
+    }
+
+    /// The span of the verdict that changed the rows.
+    pub fn cause(&self) -> Arc<Cause> {
+        self.cause.clone()
     }
 
     /// For those who want to see each probe.
@@ -132,7 +139,9 @@ pub fn spawn(settings: Settings, wanted: watch::Receiver<Wanted>) -> Prober {
     let (asking, asked) = mpsc::channel(REPORTS);
     // Jitter needs to differ between nodes, not between runs, and is no secret.
     let board = Board::new(settings.seed, ChaCha8Rng::from_seed(settings.seed));
+    let cause = Arc::new(Cause::default());
     let task = Task {
+        cause: cause.clone(),
         tools: Arc::new(Tools::new(settings.means.clone())),
         settings,
         board,
@@ -144,10 +153,11 @@ pub fn spawn(settings: Settings, wanted: watch::Receiver<Wanted>) -> Prober {
         wanted: Wanted::default(),
     };
     let task = AbortOnDropHandle::new(tokio::spawn(task.run(wanted, asked)));
-    Prober { measurements, reporter: Reporter { asking }, _task: task }
+    Prober { measurements, reporter: Reporter { asking }, cause, _task: task }
 }
 
 struct Task {
+    cause: Arc<Cause>,
     settings: Settings,
     tools: Arc<Tools>,
     board: Board<ChaCha8Rng>,
@@ -255,6 +265,9 @@ impl Task {
             } else {
                 tracing::info!("probes are answered again: no longer isolated");
             }
+        }
+        if let Some(span) = self.board.take_verdict() {
+            self.cause.put(measurements.at, span);
         }
         self.sender.send_replace(Arc::new(measurements));
         self.given = Some(now);

@@ -61,6 +61,11 @@ impl<K> Default for Line<K> {
 }
 
 impl<K: Ord + Copy> Line<K> {
+    /// Who comes first.
+    pub fn first(&self) -> Option<K> {
+        self.order.first().copied()
+    }
+
     /// Takes in how things are now, and says what to tell of each. A server that was not here before comes last and has
     /// to win its place; those that are here first stand by their RTT.
     pub fn settle(&mut self, entrants: &BTreeMap<K, Entrant>) -> &BTreeMap<K, Duration> {

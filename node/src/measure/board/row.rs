@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Span, info_span};
+
 use crate::measure::filter::{Reading, State};
 use crate::measure::outcome::{Outcome, Seen};
 use crate::measure::pace::Pace;
 use crate::measure::target::{Probe, Target};
+use crate::telemetry::TARGET;
 
 /// One server of one service, and what was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,4 +131,20 @@ pub(super) fn log_state(old: &Row, new: &Row) {
         }
         _ => tracing::info!(%service, %server, %address, ?old, new = ?state, rtt = ?new.reading.rtt, "server state"),
     }
+}
+
+/// The span of a change of verdict, which lasts until others know.
+pub(super) fn span(old: &Row, new: &Row) -> Span {
+    info_span!(
+        target: TARGET,
+        "verdict",
+        service = %new.target.service,
+        server = %new.target.server,
+        address = %new.target.address,
+        from = ?old.reading.state,
+        to = ?new.reading.state,
+        why = %new.reading.why,
+        rtt_ms = new.reading.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+        every_ms = new.every.as_secs_f64() * 1e3,
+    )
 }
