@@ -70,6 +70,21 @@ bad.toml: dns.listen: missing; where to answer DNS, such as listen = [\"0.0.0.0:
     assert_eq!((code, err.as_str()), (66, "nigh: cannot open none.toml: No such file or directory (os error 2)\n"));
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_program_without_traces_says_how_to_get_them_and_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(SMALLEST).unwrap() + "\n[telemetry]\notlp = \"http://127.0.0.1:4318\"\n";
+    std::fs::write(folder.path().join("traces.toml"), config).unwrap();
+    let wanted = "this nigh was built without traces; build it with `cargo build --release --features otlp`, or take the \
+                  section [telemetry] out";
+    let (code, out, err) = nigh(folder.path(), &["check-config", "traces.toml"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("  traces  to http://127.0.0.1:4318\n") && out.contains(wanted), "{out}");
+    let (code, out, err) = nigh(folder.path(), &["run", "traces.toml"]);
+    assert_eq!((code, out.as_str(), err), (78, "", format!("nigh: telemetry.otlp: {wanted}\n")));
+}
+
 #[test]
 fn a_mistyped_log_filter_keeps_the_node_from_starting() {
     let folder = tempfile::tempdir().unwrap();
