@@ -294,6 +294,17 @@ mod tests {
 
     #[test]
     fn what_is_told_is_in_the_order_that_steers_and_services_do_not_mix() {
+        use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
+        #[derive(Clone, Default)]
+        struct Seen(Arc<std::sync::Mutex<Vec<&'static str>>>);
+        impl<S: tracing::Subscriber> Layer<S> for Seen {
+            fn on_new_span(&self, span: &tracing::span::Attributes<'_>, _: &tracing::Id, _: Context<'_, S>) {
+                self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(span.metadata().name());
+            }
+        }
+        let seen = Seen::default();
+        let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(seen.clone()));
+        let spans = || seen.0.lock().map(|seen| seen.clone()).unwrap_or_default();
         let mut lines = Lines::default();
         let mut told = |millis: [u64; 3]| {
             let rows = [("www", "a"), ("www", "b"), ("api", "c")];
@@ -309,7 +320,9 @@ mod tests {
         assert_eq!(told([20, 30, 10]), [Some(20_000), Some(30_000), Some(10_000)]);
         // Half a millisecond is no reason to change, and is told so.
         assert_eq!(told([20, 19, 10]), [Some(20_000), Some(20_001), Some(10_000)]);
+        assert_eq!(spans(), [""; 0]);
         assert_eq!(told([20, 10, 10]), [Some(20_000), Some(10_000), Some(10_000)]);
+        assert_eq!(spans(), ["order"], "another server is the first one now");
     }
 
     #[test]

@@ -55,7 +55,7 @@ use crate::{
     service_manager::{Inherited, ServiceManager},
     sockets,
     tables::{self, claims::Claim, latency::Row, profile::Profile},
-    telemetry::{Cause, Effects, TARGET, Telemetry},
+    telemetry::{Cause, Effects, TARGET, Telemetry, count},
 };
 
 /// A node looks for cuts to volunteer for this often, and first after this long: joining brings many changes at once,
@@ -140,7 +140,7 @@ impl Node {
     async fn start(config: Config, telemetry: Telemetry) -> anyhow::Result<Self> {
         let epoch = Instant::now();
         let name = config.node.name.clone();
-        let join = info_span!(target: TARGET, "join", bootstrap = config.mesh.bootstrap.len(), pages = Empty);
+        let join = info_span!(target: TARGET, "join", bootstrap = count(config.mesh.bootstrap.len()), pages = Empty);
         std::fs::create_dir_all(&config.node.state_dir)
             .with_context(|| format!("cannot make node.state_dir {}", config.node.state_dir.display()))?;
         let signing = identity::node_key(&config.node.state_dir)?;
@@ -422,7 +422,7 @@ impl Node {
         if let Some((handler, udp, tcp)) = self.bound.take() {
             self.front = Some(nigh_dns::serve(handler, udp, tcp).context("no thread to answer with")?);
             if let Some(join) = self.join.take() {
-                join.record("pages", self.view.borrow().pages.len());
+                join.record("pages", count(self.view.borrow().pages.len()));
             }
             tracing::info!(name = %self.config.node.name, dns = ?self.running.listen, mesh = ?self.config.mesh.listen, "answering");
         }

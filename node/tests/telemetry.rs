@@ -161,6 +161,9 @@ async fn a_collector_sees_an_edit_within_its_trace_and_what_came_of_it() {
     assert_eq!((hex(&edit.parent_span_id), edit.kind), (PARENT.into(), SpanKind::Server as i32));
     let said = texts(&edit.attributes);
     assert_eq!((&said["records"], &said["accepted"]), (&"3".into(), &"3".into()), "{said:?}");
+    let number =
+        |key: &str| edit.attributes.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone()?.value);
+    assert_eq!(number("records"), Some(Value::IntValue(3)), "a number, no text");
     for part in ["check", "replicate", "take effect"] {
         let span = collector.span(part, |span| span.trace_id == edit.trace_id).await;
         assert_eq!(hex(&span.parent_span_id), hex(&edit.span_id), "{part}");

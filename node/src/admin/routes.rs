@@ -134,7 +134,7 @@ pub(super) async fn submit<S: Source>(
         let mut edit = Edit::new("submit");
         let taken = take(&*node, &mut edit, body).await;
         match &taken {
-            Ok(submitted) => drop(Span::current().record("accepted", submitted.accepted)),
+            Ok(submitted) => drop(Span::current().record("accepted", telemetry::count(submitted.accepted))),
             Err(refusal) => telemetry::failed(&Span::current(), &refusal.error),
         }
         audit.done(&who, &edit, taken.as_ref().map(|submitted| Some(*submitted))).await;
@@ -173,7 +173,7 @@ async fn take<S: Source>(
         |error: String| Refusal { kind: RefusalKind::Invalid, error, hint: "none of the records were taken".into() };
     let pages = body.decode().map_err(refuse)?;
     *edit = std::mem::take(edit).of(&pages);
-    Span::current().record("records", pages.len());
+    Span::current().record("records", telemetry::count(pages.len()));
     let check = info_span!(target: TARGET, "check");
     let checked = check.in_scope(|| admission::admit(&pages, &node.operators(), hlc::unix_millis()));
     checked.map_err(|e| Refusal {

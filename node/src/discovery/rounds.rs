@@ -488,8 +488,9 @@ impl Resolver {
     /// Ends the span of a round.
     fn tell_round(&mut self) {
         let Some(round) = self.round.take() else { return };
-        round.record("asked", self.tracks.iter().map(|track| track.asked).sum::<u32>());
-        round.record("answered", self.tracks.iter().map(|track| track.answered).sum::<u32>());
+        let sum = |of: fn(&Track) -> u32| telemetry::count(self.tracks.iter().map(of).sum::<u32>());
+        round.record("asked", sum(|track| track.asked));
+        round.record("answered", sum(|track| track.answered));
         if !self.heard {
             telemetry::failed(&round, &self.fault);
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use nigh_gossip::{Key, Page, Stamp};
 use tracing::Span;
 
+use super::count;
+
 /// Edits whose effect is waited for at a time; of more than that the oldest are given up. A snapshot is made within
 /// milliseconds, so this many wait only where something is badly wrong.
 pub const MAX_WAITING: usize = 64;
@@ -39,7 +41,7 @@ impl Effects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|waiting| {
             let waits = held(&waiting.key).is_none_or(|stamp| stamp < waiting.stamp);
             if !waits {
-                waiting.span.record("snapshot", serial);
+                waiting.span.record("snapshot", count(serial));
             }
             waits
         });

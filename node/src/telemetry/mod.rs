@@ -108,6 +108,11 @@ pub fn adopt(span: &Span, headers: &HeaderMap) {
     let _ = (span, headers);
 }
 
+/// A number as a field of a span: collectors know signed ones alone, and would be sent text.
+pub fn count(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
 /// Notes in a span that it did not end well; it must have these fields.
 pub fn failed(span: &Span, why: impl std::fmt::Display) {
     span.record("otel.status_code", "ERROR");
