@@ -150,7 +150,6 @@ fn edit_span(headers: &HeaderMap) -> Span {
         target: TARGET,
         "edit",
         otel.kind = "server",
-        otel.status_code = Empty,
         otel.status_description = Empty,
         records = Empty,
         accepted = Empty,

@@ -449,7 +449,6 @@ impl Resolver {
             resolver = %address,
             asked = Empty,
             answered = Empty,
-            otel.status_code = Empty,
             otel.status_description = Empty,
         ));
         (self.heard, self.timed, self.least) = (false, 0, None);

@@ -113,9 +113,8 @@ pub fn count(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// Notes in a span that it did not end well; it must have these fields.
+/// Notes in a span that it did not end well, and why; it must have this field.
 pub fn failed(span: &Span, why: impl std::fmt::Display) {
-    span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", tracing::field::display(why));
 }
 
