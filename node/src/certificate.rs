@@ -11,6 +11,8 @@
 //! **Invariant:** a file that is there and cannot be right keeps the node from starting: better at once, with the
 //! reason, than a node that runs and that nobody talks to.
 
+mod kept;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +23,8 @@ use nigh_gossip::{Certificate, NodeId, Page, Table};
 
 use crate::config::Label;
 use crate::membership::{self, State};
+
+pub use kept::Kept;
 
 /// The certificate's name within the state directory.
 pub const FILE: &str = "certificate";

@@ -23,7 +23,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use nigh_dns::{Counters, Current, Front, Handler, Label, Snapshot};
-use nigh_gossip::{Key, Mesh, MeshView, Owner, Page, Slot, Table, admission, operator};
+use nigh_gossip::{Key, Mesh, MeshView, Owner, Page, Slot};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -36,8 +36,8 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use crate::{
     admin::{self, Access, Audit},
     backups::{Move, Standby},
-    catalogue::{Catalogue, arrival::Arrival, name::text},
-    certificate::{self, Handed, Starting},
+    catalogue::arrival::Arrival,
+    certificate::{Kept, Starting},
     config::Config,
     cuts::Cuts,
     discovery::{Witness, finding::Finding},
@@ -46,7 +46,7 @@ use crate::{
     facts::{Facts, Reader},
     history::{self, Feed},
     identity,
-    measure::{self, Means, Measurements, NodeKey, Prober, Settings, Target, Wanted},
+    measure::{self, Means, Measurements, NodeKey, Prober, Settings, Wanted},
     membership::{self, State},
     pressure::Pressure,
     projection::{self, claims::Claimed, networks::Tables},
@@ -117,8 +117,7 @@ struct Node {
     serial: u64,
     next_volunteer: Instant,
     next_plea: Instant,
-    /// The certificate that is in the state directory.
-    kept: Option<Handed>,
+    kept: Kept,
     manager: ServiceManager,
     told_ready: bool,
     /// Bound at the start, served from the first snapshot on: until then questions wait in the sockets.
@@ -269,7 +268,7 @@ impl Node {
             serial: 0,
             next_volunteer: epoch + VOLUNTEER,
             next_plea: epoch + PLEAD, // the first snapshot's warnings say it as well
-            kept: None,
+            kept: Kept::new(&config.node.state_dir, config.mesh.id),
             manager,
             told_ready: false,
             bound,
@@ -325,7 +324,7 @@ impl Node {
         let again = self.publisher.rows(now, &measured).instrument(tell).await?;
         let view = self.view.borrow_and_update().clone();
         let facts = self.reader.read(now, unix().as_secs(), &view);
-        self.keep_certificate(&view);
+        self.kept.keep(&view);
         self.plead(&view);
         self.finding.look_out(&facts);
         if let Some(found) = self.finding.tell(now, &view, &self.config) {
@@ -429,31 +428,6 @@ impl Node {
         Ok(())
     }
 
-    /// Keeps the newest certificate beside the key: the next start may come before the mesh is met.
-    fn keep_certificate(&mut self, view: &MeshView) {
-        let Some(page) = view.pages.get(&admission::key(Table::ADMISSION, view.me)) else { return };
-        if !view.is_admitted() || self.kept.as_ref().is_some_and(|kept| kept.certificate == *page) {
-            return;
-        }
-        let by_root = page.signer() == self.config.mesh.id;
-        let appointment = view.pages.get(&operator::key(page.signer())).filter(|_| !by_root).cloned();
-        let newest = Handed { certificate: page.clone(), appointment };
-        let path = self.config.node.state_dir.join(certificate::FILE);
-        // A file that is newer may be somebody's gift for the next start; but what a key signed that was dismissed since
-        // is none, however it is dated.
-        let newer = |file: &Handed| {
-            let signer = file.certificate.signer();
-            let may = signer == self.config.mesh.id || view.operators.get(&signer).is_some_and(|may| may.admissions);
-            may && file.certificate.stamp() >= page.stamp()
-        };
-        if !certificate::read(&path).is_ok_and(|file| newer(&file))
-            && let Err(error) = certificate::write(&path, &newest)
-        {
-            tracing::warn!("{:#}; the node asks the mesh for it when it starts again", anyhow::Error::new(error));
-        }
-        self.kept = Some(newest);
-    }
-
     /// Says what admits this node, while nothing does.
     fn plead(&mut self, view: &MeshView) {
         let state = membership::own(view, unix().as_secs());
@@ -477,7 +451,7 @@ impl Node {
 
     /// Tells the prober what to measure, and with whom it shares that, if either changed.
     fn aim(&self, facts: &Facts) {
-        let targets = targets(&facts.listed.catalogue);
+        let targets = facts.listed.catalogue.targets();
         let others = facts.nodes.values().filter(|node| node.standing.takes_referrals() && node.id != self.mesh.id());
         let others: BTreeSet<NodeKey> = others.map(|node| *node.id.as_bytes()).collect();
         self.wanted.send_if_modified(|wanted| {
@@ -605,21 +579,6 @@ pub(crate) fn unix() -> Duration {
 fn asked_for_origins(config: &Config) -> Resolvers {
     let resolvers = &config.resolvers;
     Resolvers { configured: resolvers.addresses.clone(), system: resolvers.system.clone() }
-}
-
-fn targets(catalogue: &Catalogue) -> Vec<Target> {
-    catalogue
-        .services
-        .iter()
-        .flat_map(|(name, service)| {
-            service.servers.iter().map(move |(id, server)| Target {
-                service: text(name),
-                server: id.clone(),
-                address: server.address,
-                probe: (*service.policy.probe).clone(),
-            })
-        })
-        .collect()
 }
 
 /// A secret that lasts as long as this process.

@@ -47,7 +47,7 @@ pub use nigh_dns::{
 };
 
 use crate::config::{ConfigErrors, Label};
-use crate::measure::target::Probing;
+use crate::measure::target::{Probing, Target};
 
 pub use origin::Origin;
 pub use plan::{Change, plan, set_state, sign};
@@ -222,6 +222,22 @@ impl Server {
 }
 
 impl Catalogue {
+    /// Each server of each service, as it is to be probed.
+    pub fn targets(&self) -> Vec<Target> {
+        let of_service = |(name, service): (&Name, &Service)| {
+            let (name, probe) = (name::text(name), &*service.policy.probe);
+            let servers = service.servers.iter();
+            let target = servers.map(|(id, server)| Target {
+                service: name.clone(),
+                server: id.clone(),
+                address: server.address,
+                probe: probe.clone(),
+            });
+            target.collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(of_service).collect()
+    }
+
     /// Reads `services.toml`.
     ///
     /// # Errors
