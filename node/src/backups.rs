@@ -6,7 +6,8 @@
 //! give a backup too many, never one that does not know.
 //!
 //! ```text
-//!   fewer than two ─────────────────────────────▶ the best of the others join at once
+//!   fewer than two ─────────────────────────────▶ the best of the others join at once, or after 10 seconds
+//!                                                 if the cut's node has not told its distance to everyone
 //!   two, and I am clearly better than the worse ─▶ after 5 minutes of that I join            (three)
 //!   both of the best serve, and I am neither ────▶ after 10 minutes of that I leave          (two)
 //! ```
@@ -16,8 +17,10 @@
 //! distances are old, and its backups are all there is.
 //!
 //! A node whose distance the cut's node has not told yet is nobody's nearest: a newcomer waits a second for its
-//! measurements, or the first nodes by name would collect every cut of a growing mesh. And a node with [`MAX_CUTS`] leaves
-//! the rest to others, for nobody reads on beyond.
+//! measurements, or the first nodes by name would collect every cut of a growing mesh. While nodes start together, the
+//! first distance that is told may be the longest, hence the ten seconds: who joins too early stays for ten minutes. (In a
+//! mesh of more nodes than a node has links, some distances are never told, and a backup that died is replaced so much
+//! later; the other one is there.) And a node with [`MAX_CUTS`] leaves the rest to others, for nobody reads on beyond.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +33,9 @@ use crate::tables::profile::MAX_CUTS;
 
 /// Backups of a cut, besides the node itself.
 pub const BACKUPS: usize = 2;
+/// For so long nobody joins a cut whose node has not told all distances: longer than nodes take to find and measure each
+/// other, busy machines included.
+const UNTOLD: Duration = Duration::from_secs(10);
 /// For so long a node must be clearly better than a backup until it joins beside it.
 const JOIN_AFTER: Duration = Duration::from_secs(5 * 60);
 /// For so long both of the best must serve until another one leaves.
@@ -58,7 +64,7 @@ pub enum Move {
 }
 
 /// Remembers since when a move would be right.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Standby {
     since: BTreeMap<Move, Duration>,
 }
@@ -111,7 +117,9 @@ impl<'a> Choice<'a> {
         let serves = self.present.contains(&self.me);
         if self.present.len() < BACKUPS {
             let chosen = self.chosen(self.present, BACKUPS - self.present.len(), |node| !self.present.contains(&node));
-            return chosen.contains(&self.me).then(|| (Move::Join(self.cut.clone()), Duration::ZERO));
+            let told = self.nodes.keys().all(|node| node == self.cut || self.owner.rtt.contains_key(node));
+            let patience = if told { Duration::ZERO } else { UNTOLD };
+            return chosen.contains(&self.me).then(|| (Move::Join(self.cut.clone()), patience));
         }
         let best = self.chosen(&[], BACKUPS, |_| true);
         if best.contains(&self.me) {
@@ -232,7 +240,7 @@ mod tests {
     /// As it is after the first moments.
     fn settle(nodes: &mut BTreeMap<Label, Candidate>) {
         let mut mesh = Mesh::new(std::mem::take(nodes));
-        mesh.minutes(3);
+        mesh.minutes(5);
         *nodes = mesh.nodes;
     }
 
@@ -274,6 +282,25 @@ mod tests {
         nodes.insert(label("new"), Candidate { serves: BTreeSet::from([label("new")]), ..Candidate::default() });
         settle(&mut nodes);
         assert_eq!(servers(&nodes, "new"), ["new"]);
+    }
+
+    #[test]
+    fn who_is_measured_first_does_not_win_while_the_others_are_not_measured() {
+        let all = line(&[("ams", 0), ("fra", 7), ("par", 10), ("tyo", 220)]);
+        let mut early = all.clone();
+        early.get_mut(&label("fra")).unwrap().rtt.retain(|node, _| node.as_str() == "tyo");
+        let join = vec![Move::Join(label("fra"))];
+        let joins = |standby: &mut Standby, now: u64, me: &str, nodes| {
+            let mut moves = standby.handle(Duration::from_secs(now), &label(me), nodes);
+            moves.retain(|step| join.contains(step));
+            moves
+        };
+        let (mut tyo, mut ams) = (Standby::default(), Standby::default());
+        assert_eq!(joins(&mut tyo, 0, "tyo", &early), []);
+        assert_eq!(joins(&mut tyo, 9, "tyo", &early), [], "the others may yet be told");
+        assert_eq!(joins(&mut tyo.clone(), 10, "tyo", &early), join, "better far than none");
+        assert_eq!(joins(&mut tyo, 10, "tyo", &all), []);
+        assert_eq!(joins(&mut ams, 10, "ams", &all), join, "at once: all is told");
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //!
 //! `@fra` is the address of a node, `@fra6` its IPv6 address, `@isp` that of a validating resolver, `%ANCHOR%` a file with
 //! the anchor of `lab.` in BIND's form. What a tool warns of is a finding without being named, unless it is waited for.
+//!
+//! Who stands in for whom is the mesh's own choice, and on a busy machine there may be one more than the two nearest for a
+//! while. So `@not-of-nyc` is a node that does not serve the cut `nyc`, and `%SERVERS(nyc)%` the number of those that do.
 
 use super::super::resolvers::places::{POPS, sixth};
 use super::findings::Finding;
@@ -111,11 +114,14 @@ pub fn judge(court: &Court, tool: &str, text: &str) -> Result<(usize, Vec<Findin
     );
     fs::write(&anchor, said).with_context(|| format!("writing {}", anchor.display()))?;
     let mut found = Vec::new();
-    let probes = read(text)?;
-    for probe in &probes {
+    let mut probes = read(text)?;
+    for probe in &mut probes {
+        for wanted in &mut probe.wanted {
+            *wanted = counted(wanted, |cut| Ok(court.world.servers(cut)?.len()))?;
+        }
         let mut command = Command::new(&program);
         for argument in &probe.arguments {
-            command.arg(at(argument)?.replace("%ANCHOR%", &anchor.display().to_string()));
+            command.arg(at(argument, |cut| court.world.servers(cut))?.replace("%ANCHOR%", &anchor.display().to_string()));
         }
         let said = court.run(command, PATIENCE)?;
         let output = format!("{}\n{}", said.output, said.errors);
@@ -131,11 +137,27 @@ pub fn judge(court: &Court, tool: &str, text: &str) -> Result<(usize, Vec<Findin
     Ok((probes.len(), found))
 }
 
-/// An argument with the address of a host for its name.
-fn at(argument: &str) -> Result<String> {
+/// What is wanted, with the number of a cut's servers for `%SERVERS(cut)%`.
+fn counted(wanted: &str, count: impl Fn(&str) -> Result<usize>) -> Result<String> {
+    let Some((before, (cut, after))) =
+        wanted.split_once("%SERVERS(").and_then(|(before, rest)| Some((before, rest.split_once(")%")?)))
+    else {
+        return Ok(wanted.to_owned());
+    };
+    Ok(format!("{before}{}{after}", count(cut)?))
+}
+
+/// An argument with the address of a host for its name; `servers` are those of a cut.
+fn at(argument: &str, servers: impl Fn(&str) -> Result<Vec<&'static str>>) -> Result<String> {
     let Some(host) = argument.strip_prefix('@') else { return Ok(argument.to_owned()) };
     if host == "isp" {
         return Ok(format!("@{}", SEAT.address()));
+    }
+    if let Some(cut) = host.strip_prefix("not-of-") {
+        let serving = servers(cut)?;
+        let other = POPS.iter().find(|pop| !serving.contains(&pop.node));
+        let other = other.with_context(|| format!("every node serves the cut {cut}"))?;
+        return Ok(format!("@{}", other.address));
     }
     let (name, six) = host.strip_suffix('6').map_or((host, false), |name| (name, true));
     let pop = POPS.iter().find(|pop| pop.node == name).with_context(|| format!("no node {host}"))?;
@@ -145,7 +167,8 @@ fn at(argument: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{at, read};
+    use super::{at, counted, read};
+    use anyhow::{Result, bail};
 
     const TEXT: &str = "# comment\nplain +norec @fra a.lab A\n+ status: NOERROR\n- flags: qr  ra\n";
 
@@ -172,8 +195,26 @@ mod tests {
         for odd in ["+ x\n", "a @fra\n", "a @fra\n+ x\na @fra\n+ x\n"] {
             assert!(read(odd).is_err(), "{odd}");
         }
-        assert_eq!(at("@fra6").unwrap(), "@fd00::10:49:0:2");
-        assert_eq!(at("@nyc").unwrap(), "@10.1.0.2");
-        assert!(at("@nobody").is_err());
+    }
+
+    #[test]
+    fn hosts_have_addresses_and_cuts_have_servers() {
+        let servers = |cut: &str| -> Result<Vec<&'static str>> {
+            match cut {
+                "nyc" => Ok(vec!["fra", "nyc", "ohi"]),
+                "all" => Ok(vec!["fra", "lon", "nyc", "ohi", "tyo"]),
+                _ => bail!("no cut {cut}"),
+            }
+        };
+        assert_eq!(at("@fra6", servers).unwrap(), "@fd00::10:49:0:2");
+        assert_eq!(at("@nyc", servers).unwrap(), "@10.1.0.2");
+        assert_eq!(at("@not-of-nyc", servers).unwrap(), "@10.44.0.2");
+        for odd in ["@nobody", "@not-of-all", "@not-of-nobody"] {
+            assert!(at(odd, servers).is_err(), "{odd}");
+        }
+        let count = |cut: &str| Ok(servers(cut)?.len());
+        assert_eq!(counted("AUTHORITY: %SERVERS(nyc)%, x", count).unwrap(), "AUTHORITY: 3, x");
+        assert_eq!(counted("AUTHORITY: 3", count).unwrap(), "AUTHORITY: 3");
+        assert!(counted("%SERVERS(nobody)%", count).is_err());
     }
 }
