@@ -50,8 +50,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// A text in lines of at most [`WIDTH`] characters; a word that is longer has a line of its own.
-fn folded(text: &str) -> Vec<String> {
+/// A text in lines of at most 96 characters, as explanations are printed; a word that is longer has a line of its own.
+pub fn folded(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

@@ -70,6 +70,7 @@ pub use demand::{Demanded, SAMPLE};
 pub use dnstap::{TapCounts, Tapper, Target as TapTarget};
 pub use edns::LARGEST_UDP;
 pub use explain::{ClaimLine, Explanation, ScoreLine, ServerLine, explain};
+pub use explain_page::folded;
 pub use handler::{Arrival, Handler};
 pub use label::{LONGEST_LABEL, Label, LabelError};
 pub use metrics::{Exposition, Metric, MetricKind, MetricLabel, Samples};

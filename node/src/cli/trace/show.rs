@@ -24,7 +24,7 @@ pub(super) fn page(trace: &Trace) -> String {
         if let Some(side) = &step.side_way {
             lines.push(format!("      on the way aside, for the address of {side}"));
         }
-        lines.push(format!("      {}", step.means));
+        lines.extend(nigh_dns::folded(&step.means).iter().map(|line| format!("      {line}")));
         lines.extend(step.servers.iter().map(|server| format!("        {server}")));
         lines.extend(step.notes.iter().map(|note| format!("      {note}")));
         lines.extend(step.faults.iter().map(|fault| format!("    ! {fault}")));
