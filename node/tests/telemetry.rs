@@ -30,8 +30,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Outcome;
 use prost::Message;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, Instant};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use dns::ask;
 use fleet::{Fleet, Process, ensure, until};
@@ -50,6 +53,8 @@ struct Collector {
     resource: Arc<Mutex<BTreeMap<String, String>>>,
     /// What it says in place of taking spans.
     refuses: Arc<Mutex<Option<StatusCode>>>,
+    /// What must stand in the header `authorization`.
+    wants: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Collector {
@@ -61,6 +66,30 @@ impl Collector {
         let router = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (collector, url)
+    }
+
+    /// Starts one behind TLS, for `localhost`; gives its URL, and its authority in PEM.
+    async fn start_with_tls() -> (Self, String, String) {
+        let (collector, plain) = Self::start().await;
+        let plain = plain.strip_prefix("http://").unwrap().to_owned();
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(signed.key_pair.serialize_der()).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let server = server.with_no_client_auth().with_single_cert(vec![signed.cert.der().clone()], key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, plain) = (acceptor.clone(), plain.clone());
+                tokio::spawn(async move {
+                    let mut inner = TcpStream::connect(plain).await?;
+                    tokio::io::copy_bidirectional(&mut acceptor.accept(stream).await?, &mut inner).await
+                });
+            }
+        });
+        (collector, url, signed.cert.pem())
     }
 
     /// The first span of this name for which this holds.
@@ -85,6 +114,11 @@ async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Byte
         return Err(status);
     }
     assert_eq!(headers["content-type"], "application/x-protobuf");
+    if let Some(wanted) = *collector.wants.lock().unwrap()
+        && headers.get("authorization").is_none_or(|said| said != wanted)
+    {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
     let request = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
     for of_resource in request.resource_spans {
         *collector.resource.lock().unwrap() = texts(&of_resource.resource.unwrap().attributes);
@@ -296,6 +330,37 @@ async fn a_collector_that_never_answers_changes_nothing() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     changes_nothing(&fleet, start(&fleet, &url, ""), "no answer within").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_behind_tls_gets_the_header_that_it_wants() {
+    let (collector, url, authority) = Collector::start_with_tls().await;
+    *collector.wants.lock().unwrap() = Some("Bearer a b");
+    let fleet = Fleet::new();
+    fleet.certify(0, fleet::NAMES[0], 3600).unwrap();
+    let ca = fleet.ground.file("collector-ca.pem");
+    std::fs::write(&ca, authority).unwrap();
+    let config = fleet.config(0, &fleet.settings(0));
+    let trusting = format!("{config}[telemetry]\notlp = \"{url}\"\nca = \"{}\"\n", ca.display());
+    let variables = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a%20b")];
+    let mut node = fleet.start_amid(fleet::NAMES[0], &trusting, &variables);
+    ready(&fleet).await;
+    assert!(apply(&fleet, CATALOGUE).await.status.success());
+    collector.span("edit", |span| hex(&span.trace_id) == TRACE).await;
+    node.terminate();
+    assert_eq!(node.exit_code().await, 0);
+    assert!(!fleet.log(0).contains("Bearer"), "a secret in the log: {}", fleet.log(0));
+
+    let refused = fleet.start_amid(fleet::NAMES[0], &trusting, &[]);
+    changes_nothing(&fleet, refused, "401").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_whose_authority_nobody_knows_gets_nothing() {
+    let (collector, url, _) = Collector::start_with_tls().await;
+    let fleet = Fleet::new();
+    changes_nothing(&fleet, start(&fleet, &url, ""), "certificate").await;
+    assert_eq!(collector.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

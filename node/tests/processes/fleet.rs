@@ -182,6 +182,11 @@ impl Fleet {
 
     /// Starts a node whose configuration and log are under this name.
     pub fn start_beside(&self, name: &str, config: &str) -> Process {
+        self.start_amid(name, config, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_amid(&self, name: &str, config: &str, variables: &[(&str, &str)]) -> Process {
         let file = self.ground.file(&format!("{name}.toml"));
         fs::write(&file, config).unwrap();
         let log = self.ground.file(&format!("{name}.log"));
@@ -190,6 +195,7 @@ impl Fleet {
             .args(["demo", "--parent", &std::process::id().to_string(), "--become-node"])
             .arg(file)
             .env_remove("NIGH_LOG")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
