@@ -128,6 +128,7 @@ struct Node {
     admin: CancellationToken,
     admin_task: tokio::task::JoinHandle<()>,
     audit: Arc<Audit>,
+    access: Access,
     telemetry: Telemetry,
     /// Ends when the node begins to answer.
     join: Option<Span>,
@@ -168,9 +169,9 @@ impl Node {
         // Each address once: a thread has a socket of its own on it.
         let listen: BTreeSet<_> = udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let audit = Audit::start(name.as_str(), config.admin.audit.as_deref()).context("cannot write admin.audit")?;
-        let admin_server = admin::Server::bind(&config.admin.socket)?
-            .with_tcp(admin_tcp, Access::open(&config.admin)?)
-            .with_audit(audit.clone());
+        let access = Access::open(&config.admin)?;
+        let admin_server =
+            admin::Server::bind(&config.admin.socket)?.with_tcp(admin_tcp, access.clone()).with_audit(audit.clone());
         let mesh = Mesh::start(nigh_gossip::MeshConfig {
             signing: signing.clone(),
             mesh: config.mesh.id,
@@ -277,6 +278,7 @@ impl Node {
             admin,
             admin_task,
             audit,
+            access,
             telemetry,
             join: Some(join),
             config,
@@ -404,6 +406,7 @@ impl Node {
         warnings.extend(problems.iter().map(ToString::to_string));
         warnings.extend(self.pressure.warning());
         warnings.extend(self.audit.warning());
+        warnings.extend(self.access.warnings());
         warnings.extend(self.telemetry.warning());
         if measured.isolated {
             warnings

@@ -63,11 +63,11 @@ pub enum AccessError {
     },
 }
 
-/// Whom the TCP listener lets in.
-#[derive(Debug, Default)]
+/// Whom the TCP listener lets in. Clones look at the same files.
+#[derive(Clone, Debug, Default)]
 pub struct Access {
     anonymous: bool,
-    tokens: Option<Watched<Tokens>>,
+    tokens: Option<Arc<Watched<Tokens>>>,
     names: Vec<String>,
     tls: Option<Arc<Tls>>,
 }
@@ -93,10 +93,17 @@ impl Access {
         let tls = config.tls.clone().map(|files| tls::open(files.certificate, files.key)).transpose()?;
         Ok(Self {
             anonymous: config.anonymous == Anonymous::Read,
-            tokens,
+            tokens: tokens.map(Arc::new),
             names: config.names.clone(),
             tls: tls.map(Arc::new),
         })
+    }
+
+    /// Files that changed and are at fault since: a certificate that was renewed badly is noticed before the old one ends.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let tokens = self.tokens.as_ref().and_then(|tokens| tokens.warning());
+        let tls = self.tls.as_ref().and_then(|tls| tls.warning());
+        tokens.map(|why| format!("admin.tokens: {why}")).into_iter().chain(tls.map(|why| format!("admin.tls: {why}")))
     }
 
     /// The server's side of TLS, if the listener speaks it.
@@ -118,7 +125,7 @@ impl Access {
             None => unknown("a token is needed", "send it as in Authorization: Bearer TOKEN; `nigh token` makes one"),
             Some(sent) => {
                 let token = bearer(sent.as_bytes());
-                let tokens = self.tokens.as_ref().map(Watched::current);
+                let tokens = self.tokens.as_ref().map(|tokens| tokens.current());
                 match tokens.as_ref().zip(token).and_then(|(tokens, token)| tokens.holder(token)) {
                     Some(holder) => Ok(Who::Holder { name: holder.name.clone(), role: holder.role, from }),
                     None => unknown("this token is none of this node's", "see the file that admin.tokens names there"),

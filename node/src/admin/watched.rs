@@ -1,12 +1,12 @@
 //! What stands in files, read again when they change: tokens are revoked and certificates renewed while the node runs.
 //!
-//! **Invariant:** what was good stays in use until what is good comes. A file that is half written, or gone, is told in the
-//! log and changes nothing.
+//! **Invariant:** what was good stays in use until what is good comes. A file that is half written, or gone, is a warning of
+//! the node's for as long as it is so, and changes nothing.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -27,6 +27,8 @@ pub(super) struct Watched<T> {
 struct Seen {
     marks: Vec<Option<Mark>>,
     at: Instant,
+    /// What is wrong with what the files say now.
+    fault: Option<String>,
 }
 
 /// Differs whenever a file does: device, inode, size, and when it or its mode changed.
@@ -39,7 +41,7 @@ impl<T> Watched<T> {
         read: fn(&[PathBuf]) -> Result<T, AccessError>,
     ) -> Result<Self, AccessError> {
         // Before the files are read: what changes meanwhile is seen as a change.
-        let seen = Seen { marks: marks(&paths), at: Instant::now() };
+        let seen = Seen { marks: marks(&paths), at: Instant::now(), fault: None };
         let held = ArcSwap::from_pointee(read(&paths)?);
         Ok(Self { paths, read, held, seen: Mutex::new(seen) })
     }
@@ -51,24 +53,32 @@ impl<T> Watched<T> {
             && seen.at.elapsed() >= LOOK
         {
             seen.at = Instant::now();
-            self.look(&mut seen.marks);
+            self.look(&mut seen);
         }
         self.held.load_full()
     }
 
-    fn look(&self, marks: &mut Vec<Option<Mark>>) {
-        let now = self::marks(&self.paths);
-        if *marks == now {
+    /// That the files are at fault, and what is used in their place.
+    pub(super) fn warning(&self) -> Option<String> {
+        drop(self.current());
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.fault.as_ref().map(|fault| format!("{fault}; what was read before stays in use"))
+    }
+
+    fn look(&self, seen: &mut Seen) {
+        let now = marks(&self.paths);
+        if seen.marks == now {
             return;
         }
-        *marks = now;
-        match (self.read)(&self.paths) {
+        seen.marks = now;
+        seen.fault = match (self.read)(&self.paths) {
             Ok(read) => {
                 self.held.store(Arc::new(read));
                 tracing::info!(files = ?self.paths, "read again: they changed");
+                None
             }
-            Err(error) => tracing::warn!("what was read before stays in use: {:#}", anyhow::Error::new(error)),
-        }
+            Err(error) => Some(format!("{:#}", anyhow::Error::new(error))),
+        };
     }
 }
 
@@ -121,11 +131,15 @@ mod tests {
         replace(&path, "2");
         assert_eq!(*watched.current(), 1, "the files were looked at a moment ago");
         assert_eq!(later(&watched), 2);
+        assert_eq!(watched.warning(), None);
         replace(&path, "two");
         assert_eq!(later(&watched), 2);
+        assert_eq!(watched.warning().unwrap(), "no number; what was read before stays in use");
         fs::remove_file(&path).unwrap();
         assert_eq!(later(&watched), 2);
+        assert!(watched.warning().unwrap().contains("No such file"), "{:?}", watched.warning());
         replace(&path, "3");
         assert_eq!(later(&watched), 3);
+        assert_eq!(watched.warning(), None);
     }
 }

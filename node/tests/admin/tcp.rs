@@ -131,7 +131,8 @@ async fn a_token_lets_in_as_far_as_its_role_goes_and_no_longer_than_it_is_listed
     // Who shows a wrong token is refused, also where one who shows none may read.
     let config = AdminConfig { tokens: Some(path.clone()), anonymous: Anonymous::Read, ..AdminConfig::default() };
     let node = node();
-    let (address, _stop) = node.serve_tcp(folder.path(), Access::open(&config).unwrap()).await;
+    let access = Access::open(&config).unwrap();
+    let (address, _stop) = node.serve_tcp(folder.path(), access.clone()).await;
     let get = async |token: &str| ask(address, "GET /v1/status", &format!("Authorization: Bearer {token}\r\n")).await.0;
     let drain =
         async |token: &str| ask(address, "POST /v1/drain", &format!("Authorization: Bearer {token}\r\n")).await.0;
@@ -143,10 +144,13 @@ async fn a_token_lets_in_as_far_as_its_role_goes_and_no_longer_than_it_is_listed
 
     write(&path, &format!("{write_line}\n"), 0o640);
     until(async || get(&reader).await == 401).await;
-    // A mistake in the file changes nothing.
+    // A mistake in the file changes nothing, and is a warning while it is there.
+    assert_eq!(access.warnings().next(), None);
     write(&path, "nonsense", 0o640);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    until(async || access.warnings().any(|why| why.contains("admin.tokens") && why.contains("stays in use"))).await;
     assert_eq!(get(&writer).await, 200);
+    write(&path, &format!("{write_line}\n"), 0o640);
+    until(async || access.warnings().next().is_none()).await;
 }
 
 #[tokio::test]

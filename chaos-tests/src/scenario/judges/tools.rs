@@ -121,7 +121,8 @@ pub fn judge(court: &Court, tool: &str, text: &str) -> Result<(usize, Vec<Findin
         }
         let mut command = Command::new(&program);
         for argument in &probe.arguments {
-            command.arg(at(argument, |cut| court.world.servers(cut))?.replace("%ANCHOR%", &anchor.display().to_string()));
+            command
+                .arg(at(argument, |cut| court.world.servers(cut))?.replace("%ANCHOR%", &anchor.display().to_string()));
         }
         let said = court.run(command, PATIENCE)?;
         let output = format!("{}\n{}", said.output, said.errors);
