@@ -22,6 +22,7 @@ use crate::{
     catalogue::{self, Catalogue, Records},
     discovery::judge::Judge,
     dns_a::pool::{Contributor, Pools},
+    measure::isolation::HELD,
     membership::{self, State},
     tables::{
         self,
@@ -107,6 +108,16 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Of how many other living nodes no probe is answered any more, and how many tell what they measured.
+    pub fn unanswered(&self) -> (usize, usize) {
+        let others = self.nodes.iter().filter(|(label, node)| **label != self.me && node.standing.takes_referrals());
+        others.fold((0, 0), |(alike, others), (_, node)| {
+            let mut rows = node.rows.iter().flat_map(|page| page.iter()).peekable();
+            let measures = rows.peek().is_some();
+            (alike + usize::from(rows.any(|row| row.why == HELD)), others + usize::from(measures))
+        })
+    }
+
     /// The nodes that may stand in for others, as [`crate::backups`] looks at them.
     pub fn candidates(&self) -> BTreeMap<Label, Candidate> {
         let by_id: BTreeMap<_, _> = self.nodes.iter().map(|(label, node)| (node.id, label)).collect();

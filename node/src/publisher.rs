@@ -21,6 +21,7 @@ use crate::{
         Deadband, Measurements, State,
         deadband::{Told, Verdict},
         filter::Path,
+        isolation::HELD,
         order::{Entrant, Line},
     },
     tables::{
@@ -236,7 +237,7 @@ fn to_row(row: &crate::measure::Row) -> Row {
         rtt_us: reading.rtt.map(micros),
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         loss_permille: (reading.loss * 1000.0).round() as u16,
-        why: if reading.state == State::Up { String::new() } else { latency::reason(&reading.why) },
+        why: if reading.state == State::Up && reading.why != HELD { String::new() } else { latency::reason(&reading.why) },
         load_permille: row.load.map(|load| (load * 1000.0).round() as u16),
     }
 }
@@ -258,7 +259,8 @@ fn told(row: &Row) -> Told {
         Health::Up => State::Up,
         Health::Down => State::Down,
     };
-    Told { state, rtt: row.rtt(), loss_permille: row.loss_permille, load_permille: row.load_permille }
+    let held = row.why == HELD;
+    Told { state, rtt: row.rtt(), loss_permille: row.loss_permille, load_permille: row.load_permille, held }
 }
 
 #[cfg(test)]

@@ -409,8 +409,8 @@ impl Node {
         warnings.extend(self.access.warnings());
         warnings.extend(self.telemetry.warning());
         if measured.isolated {
-            warnings
-                .push("all probes fail at once, so it is this node that is cut off: its claims are withdrawn".into());
+            let (alike, others) = facts.unanswered();
+            warnings.push(measure::isolation::warning(alike, others));
         }
         warnings.extend(admin::probes::certificates(measured, unix().as_secs()));
         for warning in warnings.iter().filter(|warning| !self.running.latest.load().warnings.contains(warning)) {

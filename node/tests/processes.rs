@@ -187,6 +187,36 @@ async fn what_one_node_is_told_all_know_and_each_explains_for_every_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_servers_die_at_once_every_node_says_so_and_answers_as_before() {
+    let fleet = Fleet::new();
+    let origins = Origins::start(&fleet.ground).await;
+    let _nodes = whole_mesh(&fleet).await;
+    drop(origins);
+    for at in ALL {
+        until("it says that it is so at the others too", async || {
+            let status = fleet.read(at, &["status"]).await?;
+            let warnings = status["warnings"].to_string();
+            ensure(warnings.contains("nor at any other node (2)"), || warnings)
+        })
+        .await;
+        until("no row looks as if it were measured", async || {
+            let rows = fleet.lines(at, "latency").await?;
+            let held = |row: &Value| row["state"] == "up" && row["why"] == "as it was: no probe is answered";
+            ensure(!rows.is_empty() && rows.iter().all(held), || format!("{rows:#?}"))
+        })
+        .await;
+        let asked = ask(fleet.ground.resolver(at), fleet.ground.dns(at), "api.lb.test").await.unwrap();
+        assert!(!asked.addresses.is_empty(), "{asked:?}");
+    }
+    let _again = Origins::start(&fleet.ground).await;
+    until("it is over", async || {
+        let status = fleet.read(CPH, &["status"]).await?;
+        ensure(!status["warnings"].to_string().contains("no probe is answered"), || status["warnings"].to_string())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zone_file_is_answered_by_every_node_beside_the_services() {
     let fleet = Fleet::new();
     let _origins = Origins::start(&fleet.ground).await;

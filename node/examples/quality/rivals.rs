@@ -63,6 +63,7 @@ impl Rival for Nigh {
                     rtt: steers.get(&at).copied().or(reading.rtt),
                     loss_permille: 0,
                     load_permille: None,
+                    held: false,
                 },
             )
         });

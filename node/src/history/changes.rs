@@ -213,7 +213,7 @@ fn this_node(was: &Observation, now: &Observation, found: &mut Vec<Found>) {
     }
     match (was.isolated, now.isolated) {
         (false, true) => {
-            let text = "all probes fail at once: it is this node that is cut off";
+            let text = "no probe is answered any more: this node is cut off, or all servers are down";
             found.push((HappeningKind::Node, Tone::Bad, text.into()));
         }
         (true, false) => {

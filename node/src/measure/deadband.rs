@@ -5,7 +5,7 @@
 //! - when an RTT is another than the mesh was told, but not within one second of the page's last publication, whatever
 //!   that was for;
 //! - likewise when the losses are off by more than a tenth, or the load by anything: it holds still by itself
-//!   ([`super::load`]).
+//!   ([`super::load`]), or when it begins or ends that no probe is answered ([`super::isolation`]).
 //!
 //! An RTT that wobbles by half a millisecond is not worth a page, and none is offered: what comes here has gone through
 //! [`super::order`], which moves it by more than 10 % and 1 ms, or because the order of two servers has changed. That
@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::filter::{Reading, State};
+use super::isolation::HELD;
 
 /// Least time between two publications of a page that only move RTTs.
 pub const SPACING: Duration = Duration::from_secs(1);
@@ -40,13 +41,15 @@ pub struct Told {
     pub loss_permille: u16,
     /// Thousandths of the server's capacity in use, if it tells.
     pub load_permille: Option<u16>,
+    /// It is what was measured before no probe was answered any more.
+    pub held: bool,
 }
 
 impl From<&Reading> for Told {
     fn from(reading: &Reading) -> Self {
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         let loss_permille = (reading.loss * 1000.0).round() as u16;
-        Self { state: reading.state, rtt: reading.rtt, loss_permille, load_permille: None }
+        Self { state: reading.state, rtt: reading.rtt, loss_permille, load_permille: None, held: reading.why == HELD }
     }
 }
 
@@ -103,6 +106,7 @@ fn off(told: &Told, now: &Told) -> bool {
     told.rtt != now.rtt
         || told.loss_permille.abs_diff(now.loss_permille) > LOSS_STEP
         || told.load_permille != now.load_permille
+        || told.held != now.held
 }
 
 #[cfg(test)]
@@ -116,7 +120,7 @@ mod tests {
     }
 
     fn told(state: State, rtt: Option<Duration>) -> Told {
-        Told { state, rtt, loss_permille: 0, load_permille: None }
+        Told { state, rtt, loss_permille: 0, load_permille: None, held: false }
     }
 
     fn page<const N: usize>(rows: [(State, u64); N]) -> BTreeMap<usize, Told> {

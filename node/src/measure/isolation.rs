@@ -28,6 +28,10 @@ use super::filter::State;
 
 /// Addresses that have to fall together: with one, nothing tells its death from mine.
 const ADDRESSES_LEAST: usize = 2;
+/// What stands beside the last good reading of a server while no probe is answered.
+pub const HELD: &str = "as it was: no probe is answered";
+/// How the warning of an isolated node begins.
+pub const NO_ANSWER: &str = "no probe is answered here";
 /// How many intervals back a last answer may lie to count as "fell together": one for the phase, one for a lost packet.
 const INTERVALS_BACK: u32 = 2;
 
@@ -63,6 +67,21 @@ pub enum Standing {
         /// The last answer from anywhere.
         last_answer: Duration,
     },
+}
+
+/// What an isolated node warns of. Of the `others` that measure, `alike` say the same: it may be the servers after all, and
+/// only a person can tell what nodes have in common. It changes nothing: every one of them answers by its last good order.
+pub fn warning(alike: usize, others: usize) -> String {
+    let compared = match (alike, others) {
+        (_, 0) => "no other node is there to compare with, so it is this node's way out, or all servers are down".into(),
+        (0, _) => "others are answered, so it is this node that is cut off".into(),
+        (alike, others) if alike == others => format!("nor at any other node ({others}): all servers seem to be down"),
+        (alike, others) => format!("nor at {alike} of {others} others: servers are down, or what these nodes share is"),
+    };
+    format!(
+        "{NO_ANSWER}; {compared}. Its claims are withdrawn, and it answers by what it measured before; \
+         `nigh probes` shows each"
+    )
 }
 
 impl Standing {
@@ -120,6 +139,19 @@ mod tests {
             failing: Some(true),
             answered: Some((seconds(answered), State::Up)),
             state,
+        }
+    }
+
+    #[test]
+    fn the_warning_compares_with_the_others() {
+        for (alike, others, wanted) in [
+            (0, 0, "no other node is there to compare with"),
+            (0, 2, "so it is this node that is cut off"),
+            (1, 2, "nor at 1 of 2 others"),
+            (2, 2, "nor at any other node (2): all servers seem to be down"),
+        ] {
+            let warning = warning(alike, others);
+            assert!(warning.starts_with(NO_ANSWER) && warning.contains(wanted), "{warning}");
         }
     }
 

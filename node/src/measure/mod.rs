@@ -261,7 +261,7 @@ impl Task {
         let measurements = self.board.measurements(now);
         if measurements.isolated != self.sender.borrow().isolated {
             if measurements.isolated {
-                tracing::warn!("all probes fail at once: this node seems cut off; keeping the last good order");
+                tracing::warn!("no probe is answered any more: keeping the last good order");
             } else {
                 tracing::info!("probes are answered again: no longer isolated");
             }

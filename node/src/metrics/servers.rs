@@ -28,7 +28,7 @@ static PROBED: Metric =
         },
     ]);
 static ISOLATED: Metric =
-    Metric::gauge("nigh_isolated", "1 while all probes fail at once, so that this node is cut off.");
+    Metric::gauge("nigh_isolated", "1 while all probes fail at once: this node is cut off, or all servers are down.");
 static LEFT_OUT: Metric = Metric::gauge("nigh_probes_left_out", "Servers that are too many to be probed.");
 static UNLISTED: Metric =
     Metric::gauge("nigh_servers_unlisted", "Probed servers that are too many for numbers of their own.");

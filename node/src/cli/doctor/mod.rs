@@ -28,6 +28,7 @@ use crate::admin::dns_a_report::DelegationLine;
 use crate::admin::report::{ClaimLine, MemberLine, Peer, ServiceLine, Status, Verdict};
 use crate::catalogue::{Catalogue, Records};
 use crate::config::{Config, DEFAULT_SOCKET};
+use crate::measure::isolation::NO_ANSWER;
 use crate::run::unix;
 
 /// Where the unit has it.
@@ -203,6 +204,7 @@ impl Args {
             resolvers: status.resolvers.clone(),
             claims: node.claims.iter().filter(|claim| claim.node == *me).cloned().collect(),
             others: peers.iter().filter(|peer| !peer.is_self && peer.verdict == Verdict::Alive).count(),
+            isolated: status.measuring.isolated,
             me: me.clone(),
         }));
         Ok(())
@@ -263,8 +265,14 @@ fn itself(status: &Status) -> Vec<Finding> {
         ),
         (false, true) => Finding::ok(Area::Node, what),
     });
-    findings.extend(status.warnings.iter().map(|warning| {
-        Finding::look(Area::Node, format!("it warns: {warning}"), "`nigh status` shows when that is over")
+    let isolated = status.measuring.isolated;
+    findings.extend(status.warnings.iter().map(|warning| match warning.starts_with(NO_ANSWER) && isolated {
+        true => Finding::bad(
+            Area::Node,
+            format!("it warns: {warning}"),
+            "look at the servers by another way (`nigh probes` says what each probe met), and at this host's network",
+        ),
+        false => Finding::look(Area::Node, format!("it warns: {warning}"), "`nigh status` shows when that is over"),
     }));
     findings
 }

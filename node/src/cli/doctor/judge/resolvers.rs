@@ -14,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) claims: Vec<ClaimLine>,
     /// How many other nodes are alive: one of them is needed for a proof.
     pub(crate) others: usize,
+    /// No probe of its is answered, and so it has withdrawn what it claims.
+    pub(crate) isolated: bool,
     /// The node's name.
     pub(crate) me: String,
 }
@@ -32,7 +34,13 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     }
     let proven = held.iter().filter(|claim| claim.proven).count();
     let best = held.iter().filter(|claim| claim.best).count();
-    if held.is_empty() && facts.resolvers.is_empty() {
+    if held.is_empty() && facts.isolated {
+        findings.push(Finding::look(
+            Area::Resolvers,
+            format!("{} has withdrawn its claims while no probe of its is answered", facts.me),
+            "they come back by themselves, with the first answer of a server",
+        ));
+    } else if held.is_empty() && facts.resolvers.is_empty() {
         findings.push(Finding::look(
             Area::Resolvers,
             format!("{} claims no resolvers and looks for none: it only refers to others", facts.me),

@@ -299,8 +299,10 @@ fn resolvers_are_proven_claimed_and_answering_or_it_is_said() {
         rtt_ms: None,
     };
     let of = |resolvers: Vec<ResolverLine>, claims: Vec<ClaimLine>, others| {
-        resolvers::judge(&resolvers::Facts { resolvers, claims, others, me: "fra".into() })
+        resolvers::judge(&resolvers::Facts { resolvers, claims, others, isolated: false, me: "fra".into() })
     };
+    let isolated = resolvers::Facts { resolvers: vec![], claims: vec![], others: 1, isolated: true, me: "fra".into() };
+    one(&resolvers::judge(&isolated), Grade::Look, "has withdrawn its claims");
     let proven = of(vec![resolver(vec![egress(EgressState::Proven, "")])], vec![claim.clone()], 1);
     assert!(proven.iter().all(|finding| finding.grade == Grade::Ok), "{proven:?}");
     one(&of(vec![], vec![], 1), Grade::Look, "claims no resolvers and looks for none");
