@@ -59,5 +59,5 @@ pub use quota::{MAX_BYTES_PER_NODE, MAX_PAGES_PER_NODE};
 pub use repair::Listed;
 pub use replica::{Accepted, Admission, Equivocation, Refused, Replica};
 #[cfg(feature = "shell")]
-pub use shell::{MemberView, Mesh, MeshConfig, MeshError, MeshView};
+pub use shell::{FOREIGN, MemberView, Mesh, MeshConfig, MeshError, MeshView};
 pub use time::Moment;

@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 use nigh_dns::Label;
-use nigh_gossip::{Certificate, MeshView, NodeId, Owner, Page, Table, admission};
+use nigh_gossip::{Certificate, FOREIGN, MeshView, NodeId, Owner, Page, Table, admission};
 
 /// This long before a certificate ends its node begins to say so.
 pub const WARN_BEFORE: Duration = Duration::from_secs(30 * 86_400);
@@ -84,6 +84,28 @@ pub fn own(view: &MeshView, unix: u64) -> State {
     }
 }
 
+/// How the warning of [`lonely`] begins.
+pub const LONELY: &str = "NO OTHER NODE";
+
+/// Why this node meets nobody, if it should: none of its first contacts is reached.
+pub fn lonely(view: &MeshView) -> Option<String> {
+    let linked = view.members.iter().any(|(id, member)| *id != view.me && member.linked);
+    if linked || view.obstacles.is_empty() {
+        return None;
+    }
+    let contacts: Vec<String> = view.obstacles.iter().map(|(contact, why)| format!("{contact} ({why})")).collect();
+    let todo = if is_foreign(view) {
+        "is mesh.id the one that `nigh init` printed for that mesh?"
+    } else {
+        "are they up, and is their mesh port open (UDP, and TCP beside)?"
+    };
+    Some(format!("{LONELY} is reached through mesh.bootstrap: {}; {todo}", contacts.join(", ")))
+}
+
+fn is_foreign(view: &MeshView) -> bool {
+    view.obstacles.values().any(|why| why == FOREIGN)
+}
+
 /// What someone should do about this node's own place in the mesh; nothing when all is well. `command` admits it.
 pub fn own_warning(view: &MeshView, unix: u64, command: &str) -> Option<String> {
     if view.silenced {
@@ -96,6 +118,8 @@ pub fn own_warning(view: &MeshView, unix: u64, command: &str) -> Option<String> 
     }
     let ends = view.certificates.get(&view.me).map(|certificate| certificate.not_after);
     match own(view, unix) {
+        // To be admitted into this mesh would not help.
+        State::Waiting if is_foreign(view) => None,
         State::Waiting => Some(format!(
             "NOT ADMITTED: no other node talks to this one{}. Where an operator's key is, through any node of the mesh: \
              {command}",

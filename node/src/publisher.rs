@@ -237,7 +237,11 @@ fn to_row(row: &crate::measure::Row) -> Row {
         rtt_us: reading.rtt.map(micros),
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         loss_permille: (reading.loss * 1000.0).round() as u16,
-        why: if reading.state == State::Up && reading.why != HELD { String::new() } else { latency::reason(&reading.why) },
+        why: if reading.state == State::Up && reading.why != HELD {
+            String::new()
+        } else {
+            latency::reason(&reading.why)
+        },
         load_permille: row.load.map(|load| (load * 1000.0).round() as u16),
     }
 }

@@ -400,6 +400,7 @@ impl Node {
         self.running.effects.taken(self.serial, |key| view.pages.get(key).map(Page::stamp));
         let mut warnings: Vec<String> =
             membership::own_warning(view, unix().as_secs(), &self.running.admit_command).into_iter().collect();
+        warnings.extend(membership::lonely(view));
         warnings.extend(facts.warnings.iter().cloned());
         warnings.extend(self.dns_a.warnings());
         warnings.extend(tables.warnings.iter().cloned());

@@ -16,6 +16,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
 
+mod contacts;
 mod disk;
 mod door;
 mod saving;
@@ -34,6 +35,7 @@ use crate::{
     page::{Page, Slot, Table},
     replica::{Accepted, Refused},
 };
+pub use contacts::FOREIGN;
 pub use view::{MemberView, MeshView};
 
 /// Commands waiting for the engine; callers wait when it is full.

@@ -4,7 +4,7 @@
 //! opened again; the engine hears of a link only when there is something to write to.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -15,7 +15,7 @@ use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm,
     swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
 };
-use libp2p_stream::{Control, IncomingStreams};
+use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     Command, MeshConfig, MeshError, MeshView,
+    contacts::Contacts,
     disk::{self, Remembered, Store},
     door::{self, Origin},
     saving::Saver,
@@ -64,7 +65,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// From the tasks beside the engine's.
 pub(super) enum Event {
     Opened { peer: NodeId, stream: Stream },
-    NotOpened { peer: NodeId },
+    NotOpened { peer: NodeId, foreign: bool },
     Closed { peer: NodeId, link: u64 },
     Taken,
     Message { peer: NodeId, message: Message },
@@ -109,10 +110,11 @@ pub(super) struct Task {
     waiting: Vec<(NodeId, oneshot::Sender<()>)>,
     links: u64,
     connections: BTreeMap<NodeId, Connections>,
-    /// Connections dialled for a bootstrap address, until we know who answered.
-    dialled: HashMap<ConnectionId, String>,
+    contacts: Contacts,
     side_tasks: JoinSet<()>,
     shown: u64,
+    /// Something changed since.
+    unshown: bool,
     shown_at: Instant,
     /// What the last view cost to make: thousands of members take milliseconds.
     show_took: Duration,
@@ -169,9 +171,10 @@ impl Task {
             waiting: Vec::new(),
             links: 0,
             connections: BTreeMap::new(),
-            dialled: HashMap::new(),
+            contacts: Contacts::default(),
             side_tasks: JoinSet::new(),
             shown: 0,
+            unshown: true,
             shown_at: start,
             show_took: Duration::ZERO,
             saver,
@@ -184,7 +187,8 @@ impl Task {
         loop {
             self.pump();
             let timeout = self.start + self.engine.poll_timeout().since(Moment::ZERO);
-            let wake = if self.engine.version() == self.shown { timeout } else { timeout.min(self.show_at()) };
+            self.unshown |= self.contacts.take_changed() || self.engine.version() != self.shown;
+            let wake = if self.unshown { timeout.min(self.show_at()) } else { timeout };
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle_swarm(event),
                 Some((peer, stream)) = self.incoming.next() => self.handle_incoming(peer, stream),
@@ -201,7 +205,8 @@ impl Task {
             let now = self.now();
             self.engine.handle_wall_clock(unix_seconds());
             self.engine.handle_timeout(now);
-            if self.engine.version() != self.shown && self.show_at() <= Instant::now() {
+            self.unshown |= self.contacts.take_changed() || self.engine.version() != self.shown;
+            if self.unshown && self.show_at() <= Instant::now() {
                 self.show();
             }
             self.saver.save_if_due(&mut self.engine, &mut self.side_tasks);
@@ -266,8 +271,9 @@ impl Task {
     fn handle_swarm(&mut self, event: SwarmEvent<swarm::BehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, endpoint, .. } => {
-                let bootstrap = self.dialled.remove(&connection_id);
-                let Some(node) = swarm::node_id(&peer_id) else {
+                let node = swarm::node_id(&peer_id);
+                let bootstrap = self.contacts.handle_connected(connection_id, node);
+                let Some(node) = node else {
                     let _ = self.swarm.disconnect_peer_id(peer_id);
                     return;
                 };
@@ -297,9 +303,7 @@ impl Task {
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                if let Some(address) = self.dialled.remove(&connection_id) {
-                    tracing::debug!(%address, %error, "bootstrap peer not reached");
-                }
+                self.contacts.handle_failed(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::debug!(%address, "listening for the mesh"),
             SwarmEvent::ListenerClosed { reason, addresses, .. } => {
@@ -372,12 +376,16 @@ impl Task {
             }
             Event::Opened { peer, stream } => {
                 self.links += 1;
+                self.contacts.handle_opened(peer);
                 let (messages, outbox) = mpsc::channel(WRITER);
                 self.side_tasks.spawn(write_all(peer, self.links, stream, outbox, self.sender.clone()));
                 self.writers.insert(peer, Writer { link: self.links, since: Instant::now(), messages });
                 self.engine.handle_link_up(now, peer);
             }
-            Event::NotOpened { peer } => {
+            Event::NotOpened { peer, foreign } => {
+                if foreign {
+                    self.contacts.handle_foreign(peer);
+                }
                 // A peer of another mesh, or one that is going down: drop the connection, the dialler decides.
                 if let Some(peer) = swarm::peer_id(peer) {
                     let _ = self.swarm.disconnect_peer_id(peer);
@@ -430,9 +438,9 @@ impl Task {
                 Ok(Ok(stream)) => Event::Opened { peer: node, stream },
                 Ok(Err(error)) => {
                     tracing::debug!(peer = %node.short(), %error, "no stream to the peer");
-                    Event::NotOpened { peer: node }
+                    Event::NotOpened { peer: node, foreign: matches!(error, OpenStreamError::UnsupportedProtocol(_)) }
                 }
-                Err(_) => Event::NotOpened { peer: node },
+                Err(_) => Event::NotOpened { peer: node, foreign: false },
             };
             let _ = events.send(event).await;
         });
@@ -467,7 +475,10 @@ impl Task {
     fn dial(&mut self, target: Target, addresses: Vec<Multiaddr>) {
         let (options, address) = match target {
             Target::Bootstrap(address) => {
-                let Some(first) = addresses.into_iter().next() else { return };
+                let Some(first) = addresses.into_iter().next() else {
+                    self.contacts.handle_unresolved(&address);
+                    return;
+                };
                 (DialOpts::unknown_peer_id().address(first).build(), Some(address))
             }
             Target::Member(node, _) => {
@@ -479,7 +490,7 @@ impl Task {
         if self.swarm.dial(options).is_ok()
             && let Some(address) = address
         {
-            self.dialled.insert(connection, address);
+            self.contacts.handle_dialled(connection, address);
         }
     }
 
@@ -490,8 +501,9 @@ impl Task {
 
     fn show(&mut self) {
         let begin = Instant::now();
-        self.shown = self.engine.version();
-        self.view.send_replace(Arc::new(MeshView::of(&self.engine)));
+        (self.shown, self.unshown) = (self.engine.version(), false);
+        let obstacles = self.contacts.obstacles();
+        self.view.send_replace(Arc::new(MeshView { obstacles, ..MeshView::of(&self.engine) }));
         self.shown_at = Instant::now();
         // When a whole machine hears of a death at once, one view may take long because others have the core. That says
         // nothing of the next one, and the verdict must not wait twenty times as long: the estimate at most doubles.

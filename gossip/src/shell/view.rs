@@ -1,6 +1,6 @@
 //! What the mesh knows, as one immutable value for readers on other threads.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     admission::Certificate,
@@ -49,6 +49,8 @@ pub struct MeshView {
     pub equivocations: Vec<Equivocation>,
     /// Another process runs with this node's key, and this one fell silent for it.
     pub silenced: bool,
+    /// Why the first contacts of the configuration are not reached, those that are not.
+    pub obstacles: Arc<BTreeMap<String, String>>,
     /// Counts since the start.
     pub counts: Counts,
 }
@@ -72,6 +74,7 @@ impl MeshView {
             state_hash: [0; 16],
             equivocations: Vec::new(),
             silenced: false,
+            obstacles: Arc::default(),
             counts: Counts::default(),
         }
     }
@@ -102,6 +105,7 @@ impl MeshView {
             state_hash: engine.state_hash(),
             equivocations: engine.replica().equivocations().cloned().collect(),
             silenced: engine.is_silenced(),
+            obstacles: Arc::default(),
             counts: engine.counts(),
         }
     }

@@ -73,7 +73,9 @@ pub enum Standing {
 /// only a person can tell what nodes have in common. It changes nothing: every one of them answers by its last good order.
 pub fn warning(alike: usize, others: usize) -> String {
     let compared = match (alike, others) {
-        (_, 0) => "no other node is there to compare with, so it is this node's way out, or all servers are down".into(),
+        (_, 0) => {
+            "no other node is there to compare with, so it is this node's way out, or all servers are down".into()
+        }
         (0, _) => "others are answered, so it is this node that is cut off".into(),
         (alike, others) if alike == others => format!("nor at any other node ({others}): all servers seem to be down"),
         (alike, others) => format!("nor at {alike} of {others} others: servers are down, or what these nodes share is"),

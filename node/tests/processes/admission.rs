@@ -36,6 +36,34 @@ async fn forgotten(fleet: &Fleet, at: usize, id: &str, name: &str) -> Result<(),
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_meets_nobody_says_what_became_of_its_first_contacts() {
+    let fleet = Fleet::new();
+    let nobody = fleet.ground.mesh(80).to_string();
+    let settings = Settings { bootstrap: vec![nobody.clone()], ..fleet.settings(BRU) };
+    let _bru = fleet.start(BRU, &settings);
+    let lonely = until("it says so", async || {
+        let own = status(&fleet, BRU).await?;
+        ensure(warns(&own, "NO OTHER NODE is reached") && warns(&own, &nobody), || format!("{own:#}"))?;
+        Ok(own)
+    })
+    .await;
+    assert!(warns(&lonely, "are they up, and is their mesh port open"), "{lonely:#}");
+
+    // Of another mesh: to be admitted would not help, so nobody is told to.
+    let _ams = fleet.start(AMS, &fleet.settings(AMS));
+    let settings = Settings { admitted: false, ..fleet.settings(CPH) };
+    let config = fleet.config(CPH, &settings).replace(&fleet.mesh_id, &fleet.id(CPH));
+    let _cph = fleet.start_with(CPH, &config);
+    let foreign = until("it says whose node it met", async || {
+        let own = status(&fleet, CPH).await?;
+        ensure(warns(&own, "it is of another mesh") && warns(&own, "is mesh.id the one"), || format!("{own:#}"))?;
+        Ok(own)
+    })
+    .await;
+    assert!(!warns(&foreign, "NOT ADMITTED"), "{foreign:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_gets_nothing_until_it_is_admitted_live_through_another_node() {
     let fleet = Fleet::new();
     let _nodes = [AMS, BRU].map(|node| fleet.start(node, &fleet.settings(node)));

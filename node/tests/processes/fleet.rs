@@ -102,7 +102,7 @@ pub struct Settings {
 pub struct Fleet {
     /// Addresses and files.
     pub ground: Ground,
-    mesh_id: String,
+    pub mesh_id: String,
 }
 
 impl Fleet {

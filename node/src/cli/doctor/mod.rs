@@ -29,6 +29,7 @@ use crate::admin::report::{ClaimLine, MemberLine, Peer, ServiceLine, Status, Ver
 use crate::catalogue::{Catalogue, Records};
 use crate::config::{Config, DEFAULT_SOCKET};
 use crate::measure::isolation::NO_ANSWER;
+use crate::membership::LONELY;
 use crate::run::unix;
 
 /// Where the unit has it.
@@ -176,7 +177,9 @@ impl Args {
         let me = &status.node.name;
         findings.extend(itself(status));
         let zone = node.zones.first().cloned().unwrap_or_else(Name::root);
-        if node.zones.is_empty() {
+        // One that has met nobody cannot know what the mesh has.
+        let lonely = status.warnings.iter().any(|warning| warning.starts_with(LONELY));
+        if node.zones.is_empty() && !lonely {
             findings.push(Finding::look(
                 Area::Node,
                 "the mesh has no zone, so there is nothing to answer",
@@ -265,14 +268,17 @@ fn itself(status: &Status) -> Vec<Finding> {
         ),
         (false, true) => Finding::ok(Area::Node, what),
     });
-    let isolated = status.measuring.isolated;
-    findings.extend(status.warnings.iter().map(|warning| match warning.starts_with(NO_ANSWER) && isolated {
-        true => Finding::bad(
-            Area::Node,
-            format!("it warns: {warning}"),
-            "look at the servers by another way (`nigh probes` says what each probe met), and at this host's network",
-        ),
-        false => Finding::look(Area::Node, format!("it warns: {warning}"), "`nigh status` shows when that is over"),
+    findings.extend(status.warnings.iter().map(|warning| {
+        let what = format!("it warns: {warning}");
+        if warning.starts_with(NO_ANSWER) {
+            let todo = "look at the servers by another way (`nigh probes` says what each probe met), and at this host's \
+                        network";
+            Finding::bad(Area::Node, what, todo)
+        } else if warning.starts_with(LONELY) {
+            Finding::bad(Area::Node, what, "until it meets one it knows no zone and refuses what it is asked")
+        } else {
+            Finding::look(Area::Node, what, "`nigh status` shows when that is over")
+        }
     }));
     findings
 }

@@ -45,6 +45,13 @@ fn links(facts: &Facts) -> Finding {
     let dead: Vec<&str> =
         others.iter().filter(|peer| peer.verdict == Verdict::Dead).map(|peer| peer.name.as_str()).collect();
     let port = facts.port.map_or("the mesh's port".to_owned(), |port| format!("port {port}"));
+    if others.is_empty() && !facts.bootstrap.is_empty() {
+        return Finding::bad(
+            Area::Mesh,
+            format!("it has met none of {}", count(facts.bootstrap.len(), "first contact")),
+            "`nigh status` says what became of each",
+        );
+    }
     if others.is_empty() {
         return Finding::look(
             Area::Mesh,
