@@ -44,6 +44,8 @@ enum Command {
     },
     /// Pools follow DNS-A on BIND, Knot DNS and PowerDNS, and its delegations follow the nodes (about a minute).
     Origins(Run),
+    /// Five times what a node can answer, from outside, and noise at its mesh port: what resolvers that it claims keep (a minute).
+    Flood(Run),
     /// dnsviz, Zonemaster, dnspython, dig, kdig and delv judge a delegated mesh zone (two minutes; --fast: half of one).
     Judges {
         #[command(flatten)]
@@ -177,6 +179,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
     }
     match cli.command {
         Some(Command::Referral(run)) => play(&scenario::referral::SCENARIO, run, Pick::default(), false),
+        Some(Command::Flood(run)) => play(&scenario::flood::SCENARIO, run, Pick::default(), false),
         Some(Command::Origins(run)) => play(&scenario::origins::SCENARIO, run, Pick::default(), false),
         Some(Command::Resolvers { run, only, case, fast, json }) => {
             let pick = Pick { only, cases: case, fast, hold: false };

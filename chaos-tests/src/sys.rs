@@ -131,6 +131,12 @@ pub fn tell_pid(pid: u32, signal: Signal) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) })
 }
 
+/// Lets every other thread on its core go before the calling one (nice 19).
+pub fn give_way() -> io::Result<()> {
+    // SAFETY: setpriority reads no memory. On Linux priorities are the threads' own, and 0 is the calling one.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) })
+}
+
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     // SAFETY: geteuid reads no memory and cannot fail.

@@ -3,9 +3,12 @@
 //! One file a part; each knows how to configure its program for this world and how to tell that it is ready. A host has an
 //! IPv4 address, and more of both families if it is given them.
 
+pub mod asker;
 pub mod bind;
+pub mod cable;
 pub mod dns_a;
 pub mod http;
+pub mod knock;
 pub mod kresd;
 pub mod named;
 pub mod nginx;
@@ -16,6 +19,7 @@ pub mod pulse;
 pub mod resolver;
 pub mod scripted;
 pub mod signer;
+pub mod spray;
 pub mod stub;
 pub mod unbound;
 pub mod wire;

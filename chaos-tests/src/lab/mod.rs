@@ -4,6 +4,7 @@
 //! dropped, so also when a test panics or Ctrl-C unwinds the scenario. When the harness itself is killed, the kernel
 //! kills the daemons ([`crate::sys::tie_to_parent`]) and the next run clears the namespaces of dead runs ([`runs`]).
 
+pub mod cores;
 pub mod netns;
 pub mod process;
 pub mod ram;

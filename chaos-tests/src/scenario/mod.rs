@@ -5,6 +5,7 @@
 
 pub mod delays;
 pub mod discover;
+pub mod flood;
 pub mod judges;
 pub mod origins;
 pub mod referral;
@@ -71,8 +72,8 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const ALL: [Scenario; 5] =
-    [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO, discover::SCENARIO, origins::SCENARIO];
+pub const ALL: [Scenario; 6] =
+    [referral::SCENARIO, resolvers::SCENARIO, judges::SCENARIO, discover::SCENARIO, origins::SCENARIO, flood::SCENARIO];
 
 /// How a run ended, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
