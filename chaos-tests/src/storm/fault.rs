@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Parts of a million in a percent.
 const PERCENT: u32 = 10_000;
 
+/// Changes of a delay that changes in steps.
+const STEPS: usize = 4;
+
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
@@ -54,6 +57,20 @@ pub enum Fault {
         nodes: Vec<usize>,
         /// Milliseconds.
         ms: u64,
+    },
+    /// The same, but how much longer changes while it lasts, each time at once, as when routes change.
+    Steps {
+        /// The nodes.
+        nodes: Vec<usize>,
+        /// Milliseconds, one after the other, each for as long.
+        ms: Vec<u64>,
+    },
+    /// Of the packets to and from these nodes some are overtaken by those behind them.
+    Reorder {
+        /// The nodes.
+        nodes: Vec<usize>,
+        /// Of a hundred packets.
+        percent: u32,
     },
     /// The origin's process is killed: connections are refused.
     OriginDown {
@@ -141,7 +158,7 @@ pub enum Fault {
 }
 
 /// The kinds, by which scenarios ask for them.
-pub const KINDS: [&str; 27] = [
+pub const KINDS: [&str; 29] = [
     "kill",
     "kill-some",
     "kill-half",
@@ -153,6 +170,8 @@ pub const KINDS: [&str; 27] = [
     "one-way",
     "loss",
     "delay",
+    "delay-steps",
+    "reorder",
     "origin-down",
     "origin-hangs",
     "origin-slow",
@@ -202,6 +221,11 @@ impl Fault {
             "one-way" => Self::OneWay { nodes: some(1, random) },
             "loss" => Self::Loss { nodes: some(nodes / 2, random), percent: random.random_range(5..=20) },
             "delay" => Self::Delay { nodes: some(nodes / 2, random), ms: random.random_range(20..=150) },
+            "delay-steps" => {
+                let steps = (0..STEPS).map(|_| random.random_range(0..=200)).collect();
+                Self::Steps { nodes: some(nodes / 2, random), ms: steps }
+            }
+            "reorder" => Self::Reorder { nodes: some(nodes / 2, random), percent: random.random_range(5..=30) },
             "origin-down" => Self::OriginDown { origins: origin(random) },
             "origin-hangs" => Self::OriginHangs { origins: origin(random) },
             "origin-slow" => Self::OriginSlow { origins: origin(random), ms: random.random_range(100..=300) },
@@ -234,6 +258,8 @@ impl Fault {
             | Self::OneWay { nodes }
             | Self::Starve { nodes }
             | Self::Loss { nodes, .. }
+            | Self::Steps { nodes, .. }
+            | Self::Reorder { nodes, .. }
             | Self::Delay { nodes, .. } => nodes,
             Self::DiskWiped { node }
             | Self::DiskRolledBack { node }
@@ -285,6 +311,7 @@ impl Fault {
                 | Self::OneWay { .. }
                 | Self::Loss { .. }
                 | Self::Delay { .. }
+                | Self::Steps { .. }
                 | Self::Stop { .. }
                 | Self::Starve { .. }
                 | Self::Revoke { .. }
@@ -294,6 +321,21 @@ impl Fault {
     /// Loss in parts of a million.
     pub fn loss_ppm(&self) -> u32 {
         if let Self::Loss { percent, .. } = self { percent * PERCENT } else { 0 }
+    }
+
+    /// Packets that are overtaken, in parts of a million.
+    pub fn reorder_ppm(&self) -> u32 {
+        if let Self::Reorder { percent, .. } = self { percent * PERCENT } else { 0 }
+    }
+
+    /// What a step of it adds to a way; nothing before the first and after the last.
+    pub fn step(&self, number: Option<usize>) -> Duration {
+        match (self, number) {
+            (Self::Steps { ms, .. }, Some(number)) => {
+                Duration::from_millis(ms.get(number).copied().unwrap_or_default())
+            }
+            _ => Duration::ZERO,
+        }
     }
 
     /// What it adds to a way.
@@ -320,6 +362,11 @@ impl fmt::Display for Fault {
             Self::OneWay { nodes: all } => write!(f, "heard by nobody: {}", nodes(all)),
             Self::Loss { nodes: all, percent } => write!(f, "{percent} % loss at {}", nodes(all)),
             Self::Delay { nodes: all, ms } => write!(f, "{ms} ms more each way at {}", nodes(all)),
+            Self::Steps { nodes: all, ms } => {
+                let steps: Vec<String> = ms.iter().map(u64::to_string).collect();
+                write!(f, "{} ms more each way, in steps, at {}", steps.join(", "), nodes(all))
+            }
+            Self::Reorder { nodes: all, percent } => write!(f, "{percent} % of packets overtaken at {}", nodes(all)),
             Self::OriginDown { origins: all } => write!(f, "origin down: {}", origins(all)),
             Self::OriginHangs { origins: all } => write!(f, "origin hangs: {}", origins(all)),
             Self::OriginSlow { origins: all, ms } => write!(f, "{ms} ms more each way to origin {}", origins(all)),

@@ -13,6 +13,7 @@
 mod disk;
 pub mod duty;
 pub mod fault;
+pub mod figures;
 pub mod flood;
 pub mod geography;
 pub mod history;
@@ -22,6 +23,7 @@ pub mod outcome;
 pub mod page;
 mod parts;
 pub mod plan;
+pub mod promise;
 mod run;
 mod seconds;
 pub mod timeline;

@@ -12,17 +12,16 @@
 
 use super::geography::Geography;
 use super::history::History;
+use super::promise::{AVOIDED, CNAME_TTL, STALE, VERDICT};
+use crate::bed::pulse::Beat;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long an origin that died may still be answered: probes that fail (`fall` x interval + timeout), the news, the TTL
-/// of the service, and the resolver's way.
-pub const STALE: Duration = Duration::from_secs(7);
-/// How long a resolver may be without answers after all servers of its cut fell silent at once: the verdict (2 s), the
-/// TTL of the CNAME that sends it there (60 s), and the time for which resolvers avoid servers that they found silent.
-pub const AFTERMATH: Duration = Duration::from_secs(92);
+/// How long a resolver may be without answers after all servers of its cut fell silent at once: the verdict, the TTL of the
+/// CNAME that sends it there, and the time for which resolvers avoid servers that they found silent.
+pub const AFTERMATH: Duration = Duration::from_secs(VERDICT.as_secs() + CNAME_TTL.as_secs() + AVOIDED.as_secs());
 /// Two origins are equally near if their distances differ by less: the filter's noise on a machine that does all this.
 const TIE: Duration = Duration::from_millis(4);
 /// Or by this part of the nearer one.
@@ -39,6 +38,23 @@ pub struct Asked {
     pub ended: Duration,
     /// The addresses, or why there was none.
     pub got: Result<Vec<IpAddr>, String>,
+}
+
+impl Asked {
+    /// A client's lookup in a run that began at `start`.
+    pub fn of(pop: usize, beat: &Beat, start: Instant) -> Self {
+        let got = match &beat.outcome {
+            Ok(reply) if reply.is_good() => Ok(reply.addresses.iter().map(|(address, _)| *address).collect()),
+            Ok(reply) => Err(format!("{} without an address", reply.code)),
+            Err(why) => Err(why.clone()),
+        };
+        Self {
+            pop,
+            begun: beat.begun.saturating_duration_since(start),
+            ended: beat.ended().saturating_duration_since(start),
+            got,
+        }
+    }
 }
 
 /// What is thought of a lookup.

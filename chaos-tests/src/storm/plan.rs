@@ -40,13 +40,17 @@ pub struct Profile {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Profile; 15] = [
-    Profile::of(
-        "kill",
-        "nodes die: one, some, those that others join through, half of them",
-        &["kill", "kill-some", "bootstrap", "kill-half"],
-        (20, 30),
-    ),
+pub const SCENARIOS: [Profile; 16] = [
+    Profile {
+        gap: 13,
+        ..Profile::of(
+            "kill",
+            "nodes die: one, some, those that others join through, half of them",
+            &["kill", "kill-some", "bootstrap", "kill-half"],
+            (20, 30),
+        )
+    },
+    Profile::of("half", "half of the nodes die, and stay away for longer than a CNAME lives", &["kill-half"], (85, 85)),
     Profile::of("stop", "a node is stopped and resumed; one gets too little time", &["stop", "starve"], (3, 20)),
     Profile::of("restart", "every node is restarted, one after the other", &["restart"], (30, 40)),
     Profile::of(
@@ -55,7 +59,12 @@ pub const SCENARIOS: [Profile; 15] = [
         &["partition", "island", "one-way"],
         (20, 40),
     ),
-    Profile::of("weather", "paths lose packets or become longer", &["loss", "delay"], (20, 40)),
+    Profile::of(
+        "weather",
+        "paths lose packets, become longer, change in steps, let packets overtake each other",
+        &["loss", "delay", "delay-steps", "reorder"],
+        (20, 40),
+    ),
     Profile::of(
         "origin",
         "an origin is down, hangs, errs, is slow, flaps",

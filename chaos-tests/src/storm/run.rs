@@ -3,6 +3,7 @@
 //! **Invariant:** the plan is printed before anything is started, and a run that fails prints the line that repeats it.
 
 use super::fault::Fault;
+use super::figures::Figures;
 use super::geography::{Distances, Geography};
 use super::history::{History, Spell};
 use super::invariant::{
@@ -11,9 +12,9 @@ use super::invariant::{
 use super::oracle::{self, Asked, Judged};
 use super::outcome::{Death, Outcome, Use};
 use super::plan::{Plan, Profile};
+use super::promise::{CNAME_TTL, LOOKS, VERDICT};
 use super::timeline::Timeline;
 use super::world::World;
-use crate::bed::pulse::Beat;
 use crate::bed::resolver::Resolver;
 use crate::bed::{bind::Bind, kresd::Kresd, pdns::Pdns, unbound::Unbound, wire};
 use crate::lab::Run;
@@ -36,16 +37,17 @@ const STEADY: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(4);
 /// Every ISP must be back at its nearest origin so long after the last heal: a resolver that was sent into another cut
 /// holds the CNAME for 60 s, and some ask a little later.
-const NEAREST_WITHIN: Duration = Duration::from_secs(75);
+const NEAREST_WITHIN: Duration = Duration::from_secs(CNAME_TTL.as_secs() + 15);
 /// Between two looks at the world.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// When the harness itself gets no look for so long, the machine does too much else for the times to mean anything.
 const STALL: Duration = Duration::from_secs(10);
+/// How long replicas are looked at after the last heal.
+const EQUAL_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two lines of the timeline.
 const LINE_EVERY: Duration = Duration::from_secs(4);
-/// A death must be known to all that can hear of it within this: 1.5 s on a quiet machine, half a second for the looks,
-/// and a second for a machine that does all this.
-const KNOWN_WITHIN: f64 = 3.0;
+/// A death must be known to all that can hear of it within this.
+const KNOWN_WITHIN: Duration = Duration::from_secs(VERDICT.as_secs() + LOOKS.as_secs());
 /// Sites of a generated globe.
 const SITES: usize = 60;
 
@@ -87,6 +89,7 @@ const LOGS: &str = "logs";
 const MEMBERS: &str = "members";
 const CLAIMS: &str = "claims";
 const BACKUPS: &str = "backups";
+const FIGURES: &str = "figures";
 
 /// What a run proves.
 pub fn claims() -> Vec<(&'static str, String)> {
@@ -102,6 +105,7 @@ pub fn claims() -> Vec<(&'static str, String)> {
         (MEMBERS, "nobody is a member whom the operator did not admit, or revoked, and no claim of theirs is kept"),
         (CLAIMS, "a node that reached no origin withdrew its claims"),
         (BACKUPS, "every cut of a living node had its backups: for one that died another came"),
+        (FIGURES, "after kills and splits: new backups, answers and equal replicas within what is promised"),
     ]
     .map(|(key, claim)| (key, claim.to_owned()))
     .to_vec()
@@ -135,6 +139,7 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
         members: Members::default(),
         claims: Claims::default(),
         backups: Backups::default(),
+        figures: Figures::default(),
         deaths: Vec::new(),
         stalled: Duration::ZERO,
     };
@@ -218,6 +223,7 @@ struct Storm {
     members: Members,
     claims: Claims,
     backups: Backups,
+    figures: Figures,
     deaths: Vec<Watched>,
     /// The longest that a look at the world, or the pause after it, has taken.
     stalled: Duration,
@@ -229,6 +235,8 @@ enum Deed {
     Heal(usize),
     Bounce(usize),
     Roll(usize),
+    /// Of the fault of this number, the next step.
+    Step(usize, usize),
 }
 
 impl Storm {
@@ -251,6 +259,7 @@ impl Storm {
                     numbers[number] = Some(self.history.spells.len());
                     self.history.spells.push(Spell { fault: fault.clone(), from: self.start.elapsed(), until: far });
                     self.timeline.mark(number, &fault, true);
+                    self.figures.struck(&fault, self.start.elapsed());
                     world.strike(&fault).with_context(|| fault.to_string())?;
                     self.watch_deaths(&fault, number, world);
                     if fault.is_a_moment() {
@@ -269,10 +278,15 @@ impl Storm {
                     }
                     self.close(Some(spell));
                 }
+                Deed::Step(number, step) => {
+                    let Some(fault) = self.fault(number) else { continue };
+                    world.step(&fault, step.checked_sub(1), Some(step))?;
+                }
                 Deed::Heal(number) => {
                     let Some(fault) = self.fault(number).filter(|fault| !fault.is_a_moment()) else { continue };
                     report.say(&format!("-- over: {fault}"));
                     self.deaths.retain(|watched| watched.fault != number);
+                    self.figures.healed(&fault, self.start.elapsed());
                     world.heal(&fault).with_context(|| format!("healing: {fault}"))?;
                     self.close(numbers[number]);
                     self.timeline.mark(number, &fault, false);
@@ -286,6 +300,9 @@ impl Storm {
     /// All is healed: wait until the mesh has settled, stay quiet, and judge.
     fn settle(&mut self, world: &mut World, report: &mut Report, healed: Instant) -> Result<()> {
         report.say("all is healed");
+        while self.figures.awaits_equal() && healed.elapsed() < EQUAL_PATIENCE {
+            self.look_until(self.start.elapsed() + LOOK_EVERY, world, report)?;
+        }
         let settled = world.settled().and_then(|()| world.equal());
         self.outcome.recovered_after = settled.is_ok().then(|| healed.elapsed().as_secs_f64());
         let quiet_from = self.start.elapsed();
@@ -334,6 +351,7 @@ impl Storm {
         record(report, MEMBERS, self.members.verdict());
         record(report, CLAIMS, self.claims.verdict());
         record(report, BACKUPS, self.backups.verdict());
+        record(report, FIGURES, self.figures.verdict());
         self.outcome.spells.clone_from(&self.history.spells);
         self.outcome.nodes = world
             .nodes()
@@ -365,6 +383,11 @@ impl Storm {
                 let each = nodes.iter().zip(0_u32..);
                 deeds.extend(each.map(|(node, turn)| (planned.at + pause * turn, deed(*node))));
             }
+            if let Fault::Steps { ms, .. } = &planned.fault {
+                let pause = planned.lasts / u32::try_from(ms.len().max(1)).unwrap_or(1);
+                let later = (0..ms.len()).zip(0_u32..).skip(1);
+                deeds.extend(later.map(|(step, turn)| (planned.at + pause * turn, Deed::Step(number, step))));
+            }
             deeds.push((planned.at + planned.lasts, Deed::Heal(number)));
         }
         deeds.sort_by_key(|(at, _)| *at);
@@ -392,7 +415,9 @@ impl Storm {
                 return Ok(());
             }
             let begun = Instant::now();
-            std::thread::sleep(left.min(LOOK_EVERY));
+            // Who waits for equal replicas looks again at once: each look takes some tenths of a second.
+            let pause = if self.figures.awaits_equal() { LOOK_EVERY / 5 } else { LOOK_EVERY };
+            std::thread::sleep(left.min(pause));
             self.stalled = self.stalled.max(begun.elapsed());
         }
     }
@@ -402,7 +427,12 @@ impl Storm {
         self.exits.note(world.unasked_ends()?);
         if let Ok(servers) = world.servers() {
             self.backups.look(world, &self.history, &servers, self.start.elapsed());
+            let here = world.present().map(|(number, _)| number).collect();
+            self.figures.servers(&servers, &here, self.start.elapsed());
             self.history.note_servers(self.start.elapsed(), servers);
+        }
+        if self.figures.awaits_equal() && world.hashes().is_ok_and(|hashes| hashes.len() == 1) {
+            self.figures.equal(self.start.elapsed());
         }
         self.claims.look(world, &self.history, self.start.elapsed());
         self.members.look(world, &self.history, self.start.elapsed());
@@ -431,7 +461,7 @@ impl Storm {
             let fresh = beats.iter().skip(*seen);
             *seen = beats.len();
             for beat in fresh {
-                let asked = asked(pop, beat, self.start);
+                let asked = Asked::of(pop, beat, self.start);
                 let judged = oracle::judge(&asked, &self.history, &world.geography);
                 let first = asked.got.as_ref().ok().and_then(|addresses| addresses.first());
                 let origin = first.and_then(|address| {
@@ -439,6 +469,7 @@ impl Storm {
                 });
                 self.timeline.lookup(pop, origin.map(|origin| origin.id.as_str()), &judged);
                 self.outcome.count(asked.ended, beat.took, &judged);
+                self.figures.lookup(asked.begun, &judged, asked.got.is_err());
                 match &judged {
                     Judged::Good => {}
                     Judged::Excused(_) => self.excused += 1,
@@ -510,7 +541,7 @@ impl Storm {
         let mut findings = Findings::default();
         for death in &self.outcome.deaths {
             match death.known_after {
-                Some(after) if after <= KNOWN_WITHIN => {}
+                Some(after) if after <= KNOWN_WITHIN.as_secs_f64() => {}
                 Some(after) => findings.add(format!("n{:02}: known to all after {after:.1} s", death.node + 1)),
                 None => findings.add(format!("n{:02}: never known to all", death.node + 1)),
             }
@@ -526,7 +557,7 @@ impl Storm {
         for (number, (pop, pulse)) in world.geography.pops.iter().zip(world.pulses()).enumerate() {
             let beats = pulse.all();
             let Some(asked) =
-                beats.last().map(|beat| asked(number, beat, self.start)).filter(|asked| asked.begun >= since)
+                beats.last().map(|beat| Asked::of(number, beat, self.start)).filter(|asked| asked.begun >= since)
             else {
                 findings.add(format!("{} got nothing in the quiet phase", pop.isp));
                 continue;
@@ -554,19 +585,5 @@ fn record(report: &mut Report, key: &'static str, seen: Result<String>) {
     match seen {
         Ok(seen) => report.check(key, true, &seen),
         Err(error) => report.check(key, false, &format!("{error:#}")),
-    }
-}
-
-fn asked(pop: usize, beat: &Beat, start: Instant) -> Asked {
-    let got = match &beat.outcome {
-        Ok(reply) if reply.is_good() => Ok(reply.addresses.iter().map(|(address, _)| *address).collect()),
-        Ok(reply) => Err(format!("{} without an address", reply.code)),
-        Err(why) => Err(why.clone()),
-    };
-    Asked {
-        pop,
-        begun: beat.begun.saturating_duration_since(start),
-        ended: beat.ended().saturating_duration_since(start),
-        got,
     }
 }

@@ -226,9 +226,12 @@ impl World {
                 let (_, through) = self.present().next().context("no node is there")?;
                 self.operator.revoke(self.node(*node)?.name(), through)
             }
-            Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss { .. } | Fault::Delay { .. } => {
-                self.paths(fault, true)
-            }
+            Fault::Steps { .. } => self.step(fault, None, Some(0)),
+            Fault::Partition { .. }
+            | Fault::OneWay { .. }
+            | Fault::Loss { .. }
+            | Fault::Delay { .. }
+            | Fault::Reorder { .. } => self.paths(fault, true),
             Fault::OriginDown { origins } => {
                 origins.iter().try_for_each(|origin| self.origins.get_mut(*origin).map_or(Ok(()), Daemon::kill))
             }
@@ -292,9 +295,12 @@ impl World {
                 self.away.remove(node);
                 Ok(())
             }),
-            Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss { .. } | Fault::Delay { .. } => {
-                self.paths(fault, false)
-            }
+            Fault::Steps { ms, .. } => self.step(fault, ms.len().checked_sub(1), None),
+            Fault::Partition { .. }
+            | Fault::OneWay { .. }
+            | Fault::Loss { .. }
+            | Fault::Delay { .. }
+            | Fault::Reorder { .. } => self.paths(fault, false),
             Fault::OriginDown { origins } | Fault::OriginErrs { origins } => {
                 origins.iter().try_for_each(|origin| self.serve(*origin, false))
             }
@@ -406,13 +412,19 @@ impl World {
         })
     }
 
+    /// What the nodes hold, and who holds it.
+    pub fn hashes(&self) -> Result<BTreeMap<String, Vec<&str>>> {
+        let mut hashes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for node in &self.nodes {
+            hashes.entry(node.status()?.mesh.state_hash).or_default().push(node.name());
+        }
+        Ok(hashes)
+    }
+
     /// Waits until all nodes hold the same pages.
     pub fn equal(&self) -> Result<String> {
         until("all nodes hold the same", MESH_PATIENCE, || {
-            let mut hashes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-            for node in &self.nodes {
-                hashes.entry(node.status()?.mesh.state_hash).or_default().push(node.name());
-            }
+            let hashes = self.hashes()?;
             Ok(match hashes.len() {
                 1 => Look::Done(hashes.into_keys().next().unwrap_or_default()),
                 _ => Look::NotYet(format!("{hashes:?}")),
@@ -527,6 +539,25 @@ impl World {
         Ok(())
     }
 
+    /// Goes from one step of a delay to another.
+    pub fn step(&self, fault: &Fault, from: Option<usize>, to: Option<usize>) -> Result<()> {
+        let (less, more) = (fault.step(from), fault.step(to));
+        self.all_ways(fault, |link| link.delay = (link.delay + more).saturating_sub(less))
+    }
+
+    /// Changes all ways to and from the nodes that a fault is about.
+    fn all_ways(&self, fault: &Fault, change: impl Fn(&mut Link)) -> Result<()> {
+        let wan = self.bed.wan();
+        for node in fault.nodes() {
+            let node = &self.pop(*node)?.node;
+            for other in wan.hosts().filter(|host| host != node) {
+                wan.change(node, other, &change)?;
+                wan.change(other, node, &change)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Changes the paths that a fault is about, or changes them back.
     fn paths(&self, fault: &Fault, on: bool) -> Result<()> {
         let wan = self.bed.wan();
@@ -534,6 +565,7 @@ impl World {
             self.geography.pops.iter().enumerate().partition(|(number, _)| fault.nodes().contains(number));
         let change = |link: &mut Link| match fault {
             Fault::Loss { .. } => link.loss_ppm = if on { fault.loss_ppm() } else { 0 },
+            Fault::Reorder { .. } => link.reorder_ppm = if on { fault.reorder_ppm() } else { 0 },
             Fault::Delay { .. } => {
                 let more = fault.delay();
                 link.jitter = if on { more / 5 } else { Duration::ZERO };
@@ -541,15 +573,8 @@ impl World {
             }
             _ => link.cut = on,
         };
-        if matches!(fault, Fault::Loss { .. } | Fault::Delay { .. }) {
-            for (_, pop) in &hit {
-                let others: Vec<&str> = wan.hosts().filter(|host| *host != pop.node).collect();
-                for other in others {
-                    wan.change(&pop.node, other, change)?;
-                    wan.change(other, &pop.node, change)?;
-                }
-            }
-            return Ok(());
+        if matches!(fault, Fault::Loss { .. } | Fault::Delay { .. } | Fault::Reorder { .. }) {
+            return self.all_ways(fault, change);
         }
         for (_, a) in &hit {
             for (_, b) in &rest {

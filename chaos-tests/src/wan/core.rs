@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** packets of one directed pair never overtake each other, whatever the jitter and however the delay is
 //! changed (a queue in a router does not reorder either; TCP would read it as loss). So a packet is due at the later of
-//! its own time and that of the one before it on its link.
+//! its own time and that of the one before it on its link. Only a link that is told to reorder holds some packets up, and
+//! nothing waits for those.
 //!
 //! **Invariant:** the queue is bounded in packets and bytes; what does not fit is dropped at the tail and counted.
 
@@ -15,6 +16,10 @@ use std::time::Duration;
 pub const QUEUE_MAX_PACKETS: usize = 65_536;
 /// Bytes under way at once: a laptop's memory must survive a flood of full packets.
 pub const QUEUE_MAX_BYTES: usize = 64 << 20;
+
+/// The longest that a packet is held up on a link that reorders: paths that share packets out among cables of different
+/// lengths or queues differ by no more.
+pub const HELD_UP_MOST: Duration = Duration::from_millis(20);
 
 /// A host's place in the order in which hosts were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +34,8 @@ pub struct Link {
     pub jitter: Duration,
     /// Packets lost out of a million.
     pub loss_ppm: u32,
+    /// Packets held up out of a million, by up to [`HELD_UP_MOST`]: those behind them overtake them.
+    pub reorder_ppm: u32,
     /// Nothing passes.
     pub cut: bool,
 }
@@ -36,7 +43,7 @@ pub struct Link {
 impl Link {
     /// A link that only delays.
     pub const fn delayed(delay: Duration) -> Self {
-        Self { delay, jitter: Duration::ZERO, loss_ppm: 0, cut: false }
+        Self { delay, jitter: Duration::ZERO, loss_ppm: 0, reorder_ppm: 0, cut: false }
     }
 }
 
@@ -47,6 +54,8 @@ pub struct Stats {
     pub forwarded: u64,
     /// Dropped by the loss of their link.
     pub lost: u64,
+    /// Held up, so that others could overtake them.
+    pub held_up: u64,
     /// Dropped because their link is cut.
     pub cut: u64,
     /// No host has the destination address (the kernel sends some multicast of its own), or it is no IP packet.
@@ -177,7 +186,7 @@ impl<R: Rng> Core<R> {
         if link.cut {
             return Fate::Cut;
         }
-        if link.loss_ppm > 0 && self.random.random_range(0..1_000_000) < link.loss_ppm {
+        if self.happens(link.loss_ppm) {
             return Fate::Lost;
         }
         if self.queue.len() >= QUEUE_MAX_PACKETS || self.queued_bytes + packet.len() > QUEUE_MAX_BYTES {
@@ -191,10 +200,19 @@ impl<R: Rng> Core<R> {
             due = due.max(directed.newest);
             directed.newest = due;
         }
+        if self.happens(link.reorder_ppm) {
+            due = due.saturating_add(HELD_UP_MOST.mul_f64(self.random.random_range(0.0..1.0)));
+            self.stats.held_up += 1;
+        }
         self.order += 1;
         self.queued_bytes += packet.len();
         self.queue.push(Flight { due, order: self.order, to, packet: packet.into() });
         Fate::Due(due)
+    }
+
+    /// Whether something comes to pass that does so many times in a million.
+    fn happens(&mut self, ppm: u32) -> bool {
+        ppm > 0 && self.random.random_range(0..1_000_000) < ppm
     }
 
     /// When the next packet is due.
@@ -247,7 +265,7 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{Core, Fate, HostId, Link, QUEUE_MAX_BYTES, QUEUE_MAX_PACKETS, Stats};
+    use super::{Core, Fate, HELD_UP_MOST, HostId, Link, QUEUE_MAX_BYTES, QUEUE_MAX_PACKETS, Stats};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -317,6 +335,30 @@ mod tests {
         core.offer(ms(100), A, &packet(B, 60, 100));
         let marks: Vec<u8> = drain(&mut core, ms(1000)).into_iter().map(|(_, mark)| mark).collect();
         assert_eq!(marks, (0..=100).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn on_a_link_that_reorders_some_are_overtaken_and_nobody_waits_for_them() {
+        let run = |reorder_ppm| {
+            let mut core = core();
+            core.set(A, B, Link { delay: ms(20), reorder_ppm, ..Link::default() });
+            let late: Vec<Duration> = (0..200)
+                .map(|mark| match core.offer(ms(u64::from(mark)), A, &packet(B, 60, mark)) {
+                    Fate::Due(due) => due - ms(u64::from(mark)),
+                    fate => panic!("{fate:?}"),
+                })
+                .collect();
+            let marks: Vec<u8> = drain(&mut core, ms(1000)).into_iter().map(|(_, mark)| mark).collect();
+            (late, marks, core.stats().held_up)
+        };
+        let (late, marks, held_up) = run(200_000);
+        let overtaken = marks.iter().enumerate().filter(|(at, mark)| marks[*at..].iter().any(|later| later < *mark));
+        assert!(overtaken.count() > 40, "{marks:?}");
+        assert!((25..60).contains(&held_up), "{held_up} of 200");
+        assert_eq!(late.iter().filter(|late| **late > ms(20)).count() as u64, held_up, "the others come at their time");
+        assert!(late.iter().all(|late| *late < ms(20) + HELD_UP_MOST));
+        assert_eq!(run(200_000).1, marks, "the seed repeats it");
+        assert_eq!(run(0).1, (0..200).collect::<Vec<u8>>());
     }
 
     #[test]

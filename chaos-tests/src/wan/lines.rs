@@ -56,7 +56,7 @@ pub fn parse(line: &str) -> Result<Option<Line>> {
         ["quit"] => Line::Quit,
         _ => bail!(
             "cannot read `{}`: lines are host NAME NAMESPACE ADDRESS/LEN..., default LINK, pair FROM TO LINK, \
-             both A B LINK, cut A B, heal A B, stats, quit; a LINK is DELAY [jitter TIME] [loss N%]",
+             both A B LINK, cut A B, heal A B, stats, quit; a LINK is DELAY [jitter TIME] [loss N%] [reorder N%]",
             line.trim()
         ),
     }))
@@ -88,8 +88,9 @@ fn parse_link(words: &[&str]) -> Result<Link> {
     while let [key, value, rest @ ..] = options {
         match *key {
             "jitter" => link.jitter = parse_time(value)?,
-            "loss" => link.loss_ppm = parse_loss(value)?,
-            _ => bail!("`{key}` is unknown; after the delay come `jitter TIME` and `loss N%`"),
+            "loss" => link.loss_ppm = parse_part(value, key)?,
+            "reorder" => link.reorder_ppm = parse_part(value, key)?,
+            _ => bail!("`{key}` is unknown; after the delay come `jitter TIME`, `loss N%` and `reorder N%`"),
         }
         options = rest;
     }
@@ -115,13 +116,13 @@ fn parse_time(word: &str) -> Result<Duration> {
         .with_context(|| format!("`{word}` is no time between 0 and {} s", DELAY_MAX.as_secs()))
 }
 
-fn parse_loss(word: &str) -> Result<u32> {
+fn parse_part(word: &str, what: &str) -> Result<u32> {
     word.strip_suffix('%')
         .and_then(|number| number.parse::<f64>().ok())
         .filter(|percent| (0.0..=100.0).contains(percent))
         // At most 1,000,000: checked on the line above.
         .map(|percent| (percent * 10_000.0).round() as u32)
-        .with_context(|| format!("`{word}` is no loss between 0% and 100%"))
+        .with_context(|| format!("`{word}` is no {what} between 0% and 100%"))
 }
 
 #[cfg(test)]
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_line_sets_what_it_says() {
-        let Some(Line::Pair(from, to, link)) = parse("pair fra nyc 46.5ms jitter 300us loss 0.5% # slow").unwrap()
+        let Some(Line::Pair(from, to, link)) =
+            parse("pair fra nyc 46.5ms jitter 300us loss 0.5% reorder 3% # slow").unwrap()
         else {
             panic!("not a pair");
         };
@@ -141,6 +143,7 @@ mod tests {
             delay: Duration::from_micros(46_500),
             jitter: Duration::from_micros(300),
             loss_ppm: 5_000,
+            reorder_ppm: 30_000,
             cut: false,
         };
         assert_eq!(link, expected);
@@ -160,6 +163,7 @@ mod tests {
             ("pair a b NaNs", "`NaNs`"),
             ("pair a b 11s", "`11s`"),
             ("both a b 1ms loss 101%", "`101%`"),
+            ("both a b 1ms reorder 101%", "no reorder between"),
             ("both a b 1ms loss", "`loss`"),
             ("both a b 1ms lost 1%", "`lost`"),
             ("host a b 10.0.0.1", "ADDRESS/LEN"),

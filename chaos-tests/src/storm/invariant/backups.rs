@@ -4,12 +4,13 @@
 
 use super::Findings;
 use crate::storm::history::History;
+use crate::storm::promise::{LOOKS, NEW_BACKUP, VERDICT};
 use crate::storm::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The verdict (2 s), and 5 s until a new backup is there. A second for the looks.
-const REPLACED_WITHIN: Duration = Duration::from_secs(8);
+/// The verdict, and until a new backup is there. A second for the looks.
+const REPLACED_WITHIN: Duration = Duration::from_secs(VERDICT.as_secs() + NEW_BACKUP.as_secs() + LOOKS.as_secs());
 /// The node itself and its two backups.
 const SERVERS: usize = 3;
 
