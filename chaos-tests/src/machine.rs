@@ -5,7 +5,7 @@
 //! With `CI=true` in the environment it counts as failed, for there nobody reads what was skipped.
 
 use crate::bed::dns_a;
-use crate::lab::{Run, netns, process};
+use crate::lab::{Run, netns, own_root, process};
 use crate::{report, sys};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,10 +94,16 @@ impl Need {
     /// Tries it: what was found, or what is missing and what to do about it.
     pub fn examine(&self) -> Result<String, String> {
         match self {
-            Self::Root if sys::is_root() => Ok("yes".to_owned()),
-            Self::Root => Err("not root: run with sudo".to_owned()),
+            Self::Root => match own_root::state() {
+                Some(Ok(())) => Ok("in a user namespace of our own".to_owned()),
+                Some(Err(why)) => Err(format!("not root, and {why}: run with sudo")),
+                None if sys::is_root() => Ok("yes".to_owned()),
+                None => Err("not root: run with sudo".to_owned()),
+            },
             Self::Namespaces => in_a_namespace(|| Ok(())).map(|()| "can be made (ip netns)".to_owned()),
-            Self::Tun => in_a_namespace(|| sys::open_tun("probe").map(drop)).map(|()| "can be opened".to_owned()),
+            Self::Tun => in_a_namespace(|| sys::open_tun("probe").map(drop))
+                .map(|()| "can be opened".to_owned())
+                .map_err(|error| format!("{error} (everybody may open /dev/net/tun where udev made it: mode 0666)")),
             Self::Named => packaged("named", "-v"),
             Self::Signer => packaged("dnssec-signzone", "-V"),
             Self::Knotd => packaged("knotd", "-V"),

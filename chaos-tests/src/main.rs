@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use nigh_chaos::lab::own_root;
 use nigh_chaos::machine::{self, Need};
 use nigh_chaos::report;
 use nigh_chaos::scenario::{self, End, Options, Pick, Scenario};
@@ -101,7 +102,7 @@ enum Command {
     /// Connects existing network namespaces by a WAN; reads changes on stdin (see `chaos wan --help`).
     ///
     /// SPEC has lines `host NAME NAMESPACE ADDRESS/LEN`, `default LINK`, `pair FROM TO LINK` and `both A B LINK`, where
-    /// LINK is `20ms [jitter 2ms] [loss 1%]`. On stdin: the last three, `cut A B`, `heal A B`, `stats`, `quit`.
+    /// LINK is `20ms [jitter 2ms] [loss 1%] [reorder 1%]`. On stdin: the last three, `cut A B`, `heal A B`, `stats`, `quit`.
     Wan {
         /// The file with hosts and links.
         spec: PathBuf,
@@ -176,6 +177,10 @@ fn perform(cli: Cli) -> Result<ExitCode> {
             report::line(&format!("{}  {}", scenario.name, scenario.about));
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    // What neither looks at the machine nor changes anything stays who it is; `wan` is about networks that are there already.
+    if !matches!(cli.command, None | Some(Command::Report { .. } | Command::Storms | Command::Wan { .. })) {
+        own_root::enter();
     }
     match cli.command {
         Some(Command::Referral(run)) => play(&scenario::referral::SCENARIO, run, Pick::default(), false),

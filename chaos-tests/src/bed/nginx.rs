@@ -41,12 +41,14 @@ fn start_with(bed: &Bed, host: &str, addresses: &[IpAddr], status: u16) -> Resul
     Ok(daemon)
 }
 
-/// One process, so that it ends with its handle: workers would outlive a killed master.
+/// One process, so that it ends with its handle: workers would outlive a killed master. `user root` says whose its folders
+/// are: in a user namespace there is nobody else.
 fn text(name: &str, addresses: &[IpAddr], status: u16) -> String {
     let listen: String =
         addresses.iter().map(|address| format!("        listen {};\n", SocketAddr::new(*address, PORT))).collect();
     format!(
         r#"daemon off;
+user root;
 master_process off;
 pid nginx.pid;
 error_log error.log;

@@ -6,6 +6,7 @@
 
 pub mod cores;
 pub mod netns;
+pub mod own_root;
 pub mod process;
 pub mod ram;
 pub mod runs;
