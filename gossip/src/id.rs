@@ -17,7 +17,7 @@ pub struct NodeId([u8; 32]);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdError {
     /// Not 52 characters of base32.
-    #[error("an id is 52 characters a-z and 2-7, as printed by `nigh init` or `nigh status`")]
+    #[error("an id is 52 characters a-z and 2-7: `nigh id nigh.toml` prints a node's, `nigh init` printed the mesh's")]
     NotBase32,
     /// Right length, but no point on the curve.
     #[error("these 32 bytes are no Ed25519 public key; was the id copied in full?")]

@@ -47,6 +47,17 @@ pub enum CertificateError {
         #[source]
         source: io::Error,
     },
+    /// Nothing where the configuration says that it is.
+    #[error(
+        "{path}: no such file, but mesh.certificate names it; write it where the operator's key is, and put it here: \
+         {command} --out certificate; or take mesh.certificate away, and the node runs and waits to be admitted"
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+        /// What issues it.
+        command: String,
+    },
     /// Something else, or cut short.
     #[error(
         "{0}: no certificate, or a damaged one; write it anew: nigh admit NODE_ID --name NAME --key operator.key --out FILE"
@@ -251,7 +262,12 @@ impl Starting<'_> {
         let kept = self.state_dir.join(FILE);
         let mut newest: Option<(Handed, Certificate, &Path)> = None;
         for path in self.configured.into_iter().chain(kept.exists().then_some(kept.as_path())) {
-            let handed = read(path)?;
+            let handed = read(path).map_err(|error| match error {
+                CertificateError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                    CertificateError::Missing { path, command: command() }
+                }
+                other => other,
+            })?;
             let Some(certificate) = handed.certificate.certificate().cloned() else { continue };
             let path_of = || path.to_owned();
             if let Err(problem) = handed.check(self.mesh) {

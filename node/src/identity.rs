@@ -140,6 +140,15 @@ pub enum KeyError {
     /// A key is there already.
     #[error("{0}: exists already, and a key is never overwritten; name another file, or use the key that is there")]
     Exists(PathBuf),
+    /// No operator's key where one was named. A node's is made at its first start.
+    #[error(
+        "{path}: no such file; name the operator's key that `nigh init` or `nigh operator` wrote, or make a new mesh with \
+         its root key: nigh init --key {path}"
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{path}: cannot {action}")]
     Io {
@@ -237,11 +246,12 @@ pub fn load(path: &Path, kind: Kind) -> Result<SigningKey, KeyError> {
 /// As [`load`], with the permission bits that it must not have, and whether it may be root's.
 fn load_checked(path: &Path, kind: Kind, forbidden: u32, roots: bool) -> Result<SigningKey, KeyError> {
     // O_NONBLOCK: a pipe put in the file's place must not hang the start.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-        .open(path)
-        .map_err(|source| io_error(path, "open the key", source))?;
+    let file = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path).map_err(
+        |source| match (kind, source.kind()) {
+            (Kind::Operator, io::ErrorKind::NotFound) => KeyError::Missing { path: path.to_owned() },
+            _ => io_error(path, "open the key", source),
+        },
+    )?;
     check_metadata(path, &file, kind, forbidden, roots)?;
     parse(path, file, kind)
 }

@@ -30,6 +30,11 @@ use crate::config::{AdminConfig, Anonymous};
 /// Of a path that was asked for in vain, so much is written down.
 const LONGEST_PATH: usize = 100;
 
+/// What to do where there is no file of tokens.
+pub(crate) const NO_TOKENS: &str = "`nigh token NAME --role read` prints a line for it";
+/// What to do where there is no certificate or key of the listener.
+pub(crate) const NO_TLS: &str = "have both from an authority, or from openssl req -x509 (deploy/monitoring/README.md)";
+
 /// Why the files of the TCP listener are not to be used; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -51,6 +56,14 @@ pub enum AccessError {
         path: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+    /// Not there.
+    #[error("{path}: no such file; {remedy}")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+        /// What makes it.
+        remedy: &'static str,
     },
     /// The system refused.
     #[error("{path}: cannot be read")]
@@ -89,8 +102,18 @@ impl Access {
     /// # Errors
     /// [`AccessError`]
     pub fn open(config: &AdminConfig) -> Result<Self, AccessError> {
-        let tokens = config.tokens.clone().map(|path| Watched::open(vec![path], Tokens::read)).transpose()?;
-        let tls = config.tls.clone().map(|files| tls::open(files.certificate, files.key)).transpose()?;
+        let missing = |remedy| {
+            move |error| match error {
+                AccessError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                    AccessError::Missing { path, remedy }
+                }
+                other => other,
+            }
+        };
+        let tokens = config.tokens.clone().map(|path| Watched::open(vec![path], Tokens::read)).transpose();
+        let tokens = tokens.map_err(missing(NO_TOKENS))?;
+        let tls = config.tls.clone().map(|files| tls::open(files.certificate, files.key)).transpose();
+        let tls = tls.map_err(missing(NO_TLS))?;
         Ok(Self {
             anonymous: config.anonymous == Anonymous::Read,
             tokens: tokens.map(Arc::new),

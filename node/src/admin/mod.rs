@@ -33,6 +33,7 @@ mod tokens;
 mod watched;
 
 pub use access::{Access, AccessError};
+pub(crate) use access::{NO_TLS, NO_TOKENS};
 pub use audit::Audit;
 pub use client::{Client, ClientError};
 pub use operations::document;

@@ -20,7 +20,7 @@ use crate::membership::moment;
 /// The arguments of `nigh admit`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Admit {
-    /// The node's public key, as printed by `nigh id` or `nigh status` on it
+    /// The node's public key, as printed by `nigh id nigh.toml` or `nigh status` on it
     #[arg(value_name = "NODE_ID")]
     node: NodeId,
     /// Its name in the mesh: the node.name of its configuration

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use nigh_gossip::MeshError;
 
-use super::{WrongFile, WrongInput, init};
+use super::{NoFile, WrongFile, WrongInput, init};
 use crate::admin::{AccessError, BindError, ClientError, RefusalKind, RemoteError};
 use crate::certificate::CertificateError;
 use crate::identity::KeyError;
@@ -51,6 +51,9 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
     if error.is::<WrongFile>() {
         return Exit::Configuration;
     }
+    if error.is::<NoFile>() {
+        return Exit::Unreadable;
+    }
     if error.is::<init::Taken>() {
         return Exit::Taken;
     }
@@ -79,6 +82,7 @@ fn of_key(error: &KeyError) -> Option<Exit> {
             Some(Exit::Damaged)
         }
         KeyError::Exists(_) => Some(Exit::Taken),
+        KeyError::Missing { .. } => Some(Exit::Unreadable),
         KeyError::Io { .. } => None,
     }
 }
@@ -86,6 +90,7 @@ fn of_key(error: &KeyError) -> Option<Exit> {
 fn of_certificate(error: &CertificateError) -> Option<Exit> {
     match error {
         CertificateError::Damaged(_) => Some(Exit::Damaged),
+        CertificateError::Missing { .. } => Some(Exit::Unreadable),
         CertificateError::Io { .. } => None,
         _ => Some(Exit::NotAdmitted),
     }
@@ -98,6 +103,8 @@ fn of_client(error: &ClientError) -> Option<Exit> {
         }
         ClientError::NotAllowed(_) => Some(Exit::NotAllowed),
         ClientError::Refused(refusal) if refusal.kind == RefusalKind::Unknown => Some(Exit::NotAllowed),
+        // As a service or a node that a command looks for by itself: named, and known to nobody.
+        ClientError::Refused(refusal) if refusal.kind == RefusalKind::NotFound => Some(Exit::WrongInput),
         ClientError::Refused(_) | ClientError::Untrusted { .. } | ClientError::Broken { .. } => Some(Exit::Failed),
     }
 }
@@ -124,6 +131,7 @@ fn of_access(error: &AccessError) -> Option<Exit> {
         AccessError::Loose { .. } => Some(Exit::NotAllowed),
         AccessError::Tokens(_) => Some(Exit::Configuration),
         AccessError::Certificate { .. } => Some(Exit::Damaged),
+        AccessError::Missing { .. } => Some(Exit::Unreadable),
         AccessError::Io { .. } => None,
     }
 }

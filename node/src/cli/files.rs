@@ -1,12 +1,12 @@
 //! Reading the files that commands are given.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::Context;
 
-use super::WrongFile;
+use super::{NoFile, WrongFile};
 use crate::config::ConfigErrors;
 
 /// The largest file read: ten times a catalogue of 10,000 services with 10 servers each; `/dev/zero` is larger.
@@ -14,6 +14,10 @@ const MAX_FILE: u64 = 128 << 20;
 
 /// The largest zone file read: a thousand octets for each RRset of a catalogue that is full.
 const MAX_ZONE_FILE: u64 = 10 << 20;
+
+/// What to begin with.
+const EXAMPLES: &str = "to make one, copy nigh.example.toml for a node or services.example.toml for a catalogue (in deploy/ \
+                        of the source, in /usr/share/doc/nigh/examples of the package)";
 
 /// Reads the text of a file that `toml` names, relative to where that is.
 pub(super) fn beside(toml: &Path, path: &str) -> Result<String, String> {
@@ -31,7 +35,12 @@ pub(super) fn beside(toml: &Path, path: &str) -> Result<String, String> {
 /// Reads a file with `parse`; its mistakes come with the file's name before each.
 pub(super) fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, ConfigErrors>) -> anyhow::Result<T> {
     let name = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(NoFile(format!("{name}: no such file; {EXAMPLES}")).into());
+        }
+        opened => opened.with_context(|| format!("cannot open {name}"))?,
+    };
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
     if bytes.len() as u64 > MAX_FILE {

@@ -6,6 +6,7 @@
 
 mod admit;
 mod apply;
+mod check;
 mod dns_a;
 mod doctor;
 mod exit;
@@ -74,16 +75,29 @@ enum Command {
     #[command(subcommand)]
     Server(server::Server),
     /// The node at a glance
+    ///
+    /// `members`: the nodes that were admitted, how many are alive, and to how many this one has a link. `pages`: what it
+    /// holds of the mesh, each page signed by who wrote it (nodes write their claims and measurements, operators the
+    /// catalogue and who is a member); nodes of equal `state` hold equal pages. `snapshot`: the number of the picture that
+    /// it answers from, which is made anew when something changes. `answered`: questions since its start, by what became of
+    /// them. `measuring`: its probes. `warning`: what someone should look at.
     Status(Read),
     /// Make a token for the admin API over TCP: who has it may read, or edit as well
     Token(token::Token),
     /// All nodes that have spoken, and where they stand
+    ///
+    /// LINK: `self` is the node that was asked, `linked` one that it has a connection to, `-` one that it knows of. CUTS:
+    /// the nodes in whose zones it answers: its own, and those that it is a backup of.
     Peers(Read),
     /// All nodes that were admitted or revoked, and until when
     Members(Read),
     /// Proofs that a key is in use twice, or that its owner lies
     Equivocations(Read),
     /// Which node claims which resolvers
+    ///
+    /// BEST: `best` is the claim by which resolvers in the prefix are sent to the node, of several the one of lowest
+    /// preference; `-` has a better one beside it, or a node that is not alive; `void` is outside what the node's
+    /// certificate allows, and counts nowhere. PROVEN BY: the node that saw the resolver ask from there, and AGE, when.
     Claims(Read),
     /// Networks that ask this node most and that nobody claims: what to cover next
     Unclaimed(Read),
@@ -209,6 +223,11 @@ struct WrongInput(String);
 #[error("{0}")]
 struct WrongFile(String);
 
+/// A file that was given is not there: exit code 66.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoFile(String);
+
 /// Runs the command that `args` name, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
@@ -241,7 +260,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 ended
             })??;
         }
-        Command::CheckConfig(file) => output::print(&check_report(&load(file)?))?,
+        Command::CheckConfig(file) => output::print(&check::report(&load(file)?))?,
         Command::Init(init) => init.run()?,
         Command::Id(id) => id.run()?,
         Command::Token(token) => token.run()?,
@@ -296,27 +315,4 @@ fn load(file: ConfigFile) -> anyhow::Result<Config> {
 
 fn read_config(path: &std::path::Path) -> anyhow::Result<Config> {
     files::read(path, Config::parse)
-}
-
-fn check_report(config: &Config) -> String {
-    let list =
-        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let bootstrap: Vec<String> = config.mesh.bootstrap.iter().map(ToString::to_string).collect();
-    let mut lines = vec![
-        format!("configuration is good: node {}", config.node.name),
-        format!("  mesh    {} on {}", config.mesh.id.short(), list(&config.mesh.listen)),
-        format!(
-            "  peers   {}",
-            if bootstrap.is_empty() { "none: the first node of a mesh".into() } else { bootstrap.join(", ") }
-        ),
-        format!("  DNS     {}", list(&config.dns.listen)),
-        format!("  claims  {}", config.claims.len()),
-    ];
-    if let Some(telemetry) = &config.telemetry {
-        lines.push(format!("  traces  to {}", telemetry.otlp));
-        if !Telemetry::BUILT {
-            lines.push(format!("          but not from here: {}", telemetry::NOT_BUILT));
-        }
-    }
-    lines.join("\n")
 }

@@ -93,6 +93,8 @@ fn damaged_and_mistaken_files_say_what_they_are() {
     fs::create_dir(&path).unwrap();
     assert!(refusal(&path, Kind::Node).starts_with("KEY: not a regular file; "));
     assert_eq!(refusal(&folder.path().join("none"), Kind::Node), "KEY: cannot open the key");
+    let missing = refusal(&folder.path().join("none"), Kind::Operator);
+    assert!(missing.starts_with("KEY: no such file; ") && missing.ends_with(": nigh init --key KEY"), "{missing}");
 }
 
 #[test]
