@@ -1,7 +1,7 @@
 // Reads the node, shows it, and goes on as it changes. Each part stands alone: one that cannot be read says so, and the
 // others go on.
 
-import { $, h, replace, clock, lasting } from "./dom.js";
+import { $, h, replace, clock, lasting, plural } from "./dom.js";
 import { read, follow, Refused, Silent } from "./api.js";
 import { ask, listenToQuestions, suggest, within } from "./ask.js";
 import { showClaims, showUnclaimed } from "./claims.js";
@@ -90,7 +90,9 @@ function showNode(status) {
   $("node").replaceChildren("seen from ", h("b", {}, node.name));
   const state = node.draining ? "draining" : admission.state === "admitted" ? "" : `${admission.state} to be admitted`;
   $("about").textContent = [node.pop, `up ${lasting(node.uptime_s)}`, `version ${node.version}`, state].filter(Boolean).join(" · ");
-  $("foot").textContent = `Mesh ${mesh.id.slice(0, 12)}… · ${mesh.pages} pages, state ${mesh.state_hash.slice(0, 8)} · ${catalogue.zones} zones, ${catalogue.services} services, ${catalogue.servers} servers, ${catalogue.records} records`;
+  const listed = [[catalogue.zones, "zone"], [catalogue.services, "service"], [catalogue.servers, "server"], [catalogue.records, "record set"]]
+    .map(([count, one]) => plural(count, one)).join(", ");
+  $("foot").textContent = `Mesh ${mesh.id.slice(0, 12)}… · ${plural(mesh.pages, "page")}, state ${mesh.state_hash.slice(0, 8)} · ${listed}`;
   const box = $("warnings");
   box.hidden = warnings.length === 0;
   if (warnings.length) {
