@@ -2,8 +2,9 @@
 //! and what the page shows must come.
 //!
 //! In a page a block of `sh` is run, and a block of `text` right behind it is what it prints: each line of it must be
-//! somewhere in the output, in that order, the number of spaces aside, and `…` stands for anything. `<!-- soon -->` before
-//! a block of `sh` has it run again until that is so. Blocks of `console` are for other machines: they are only shown.
+//! somewhere in the output, in that order, the number of spaces aside, and `…` stands for anything. A line that begins
+//! with "Repeat until" before a block of `sh` has it run again until that is so. Blocks of `console` are for other
+//! machines: they are only shown.
 //!
 //! The shell runs in namespaces of its own (network, processes, user), so that ports are free, no rights are needed, and
 //! nothing outlives it. How-to pages begin where the tutorial's mesh answers.
@@ -24,6 +25,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 const BLOCK: Duration = Duration::from_secs(60);
 /// The section of the tutorial that how-to pages stand in the place of.
 const MESH_IS_THERE: &str = "## 8. ";
+
+/// A line that begins so has the block of commands behind it run until it shows what it should.
+const AGAIN_AND_AGAIN: &str = "Repeat until ";
 
 /// A block of commands, and what must be seen.
 struct Step {
@@ -59,7 +63,7 @@ fn steps(page: &str) -> Vec<Step> {
                 text.push_str(line);
                 text.push('\n');
             }
-            (None, None) => soon |= line == "<!-- soon -->",
+            (None, None) => soon |= line.starts_with(AGAIN_AND_AGAIN),
         }
     }
     steps
@@ -85,7 +89,7 @@ struct Shell {
     lines: Receiver<String>,
     /// Blocks so far.
     blocks: usize,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Shell {
@@ -102,7 +106,7 @@ impl Shell {
         let output = BufReader::new(child.stdout.take().unwrap());
         let (send, lines) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        Self { child, input, lines, blocks: 0, _folder: folder }
+        Self { child, input, lines, blocks: 0, folder }
     }
 
     /// Runs a block; gives what it printed, or with what it failed.
@@ -178,6 +182,13 @@ fn follow(page: Option<&str>, programs: &[(&str, &str)]) {
         assert!(!steps.is_empty(), "{page} has nothing to run");
         steps.iter().for_each(|step| shell.follow(page, step));
     }
+}
+
+/// Follows a page that needs no mesh, in an empty folder; gives the folder as it left it.
+pub fn follow_alone(page: &str) -> tempfile::TempDir {
+    let mut shell = Shell::new();
+    steps(&read(page)).iter().for_each(|step| shell.follow(page, step));
+    std::mem::replace(&mut shell.folder, tempfile::tempdir().unwrap())
 }
 
 /// Servers lie where the PATH of users does not lead.
@@ -296,7 +307,7 @@ fn what_is_shown_must_come_in_that_order() {
     assert_eq!(missing(output, &shown(&["fra … ms", "", "nyc  dead"])), None);
     assert_eq!(missing(output, &shown(&["nyc", "fra"])), Some("fra"));
     assert_eq!(missing(output, &shown(&["alive … fra"])), Some("alive … fra"));
-    let page = "a\n```sh\none\n```\n\n```text\nx\n```\n<!-- soon -->\n```sh\ntwo\n```\n```console\n$ three\n```\n";
+    let page = "a\n```sh\none\n```\n\n```text\nx\n```\nRepeat until it prints this:\n```sh\ntwo\n```\n```console\n$ three\n```\n";
     let steps = steps(page);
     let read: Vec<_> =
         steps.iter().map(|step| (step.line, step.commands.trim(), step.soon, step.shown.len())).collect();
