@@ -86,7 +86,13 @@ const RUN: &[&str] = &["run", "nigh.toml"];
 
 const CASES: &[Case] = &[
     ("no such command", |_| {}, &["stauts"], 2, &["unrecognized subcommand"]),
-    ("a configuration that is not there", |_| {}, &["run", "other.toml"], 66, &["cannot open other.toml"]),
+    (
+        "a configuration that is not there",
+        |_| {},
+        &["run", "other.toml"],
+        66,
+        &["other.toml: no such file; to make one, copy nigh.example.toml"],
+    ),
     ("a folder in its place", |_| {}, &["check-config", "."], 66, &["cannot read ."]),
     ("not TOML", |g| fs::write(g.path("nigh.toml"), "[node\n").unwrap(), RUN, 78, &["nigh.toml:1:", "not TOML"]),
     ("not UTF-8", |g| fs::write(g.path("nigh.toml"), [0xff]).unwrap(), RUN, 78, &["not UTF-8 at byte 0"]),
@@ -138,7 +144,7 @@ const CASES: &[Case] = &[
         |g| fs::write(g.path("s.toml"), "").unwrap(),
         &["apply", "s.toml", "--key", "o.key"],
         66,
-        &["o.key", "cannot open the key"],
+        &["o.key", "no such file", "nigh init"],
     ),
     ("a key where one is", |_| {}, &["init", "--key", "operator.key"], 73, &["never overwritten"]),
     (
@@ -181,7 +187,7 @@ const CASES: &[Case] = &[
         |g| g.change("listen", "certificate = \"/nowhere/c\"\nlisten"),
         RUN,
         66,
-        &["/nowhere/c", "cannot open the certificate"],
+        &["/nowhere/c", "no such file", "nigh admit"],
     ),
     (
         "a state directory below a file",

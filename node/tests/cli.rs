@@ -75,13 +75,13 @@ bad.toml: dns.listen: missing; where to answer DNS, such as listen = [\"0.0.0.0:
 fn what_a_node_needs_and_is_not_there_is_told_with_what_makes_it() {
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file).display().to_string();
-    let node = "[node]\nname = \"fra\"\nstate_dir = \"STATE\"\n".replace("STATE", &at("state"));
+    let head = "[node]\nname = \"fra\"\nstate_dir = \"STATE\"\n".replace("STATE", &at("state"));
     let (_, mesh, _) = nigh(folder.path(), &["init", "--key", "operator.key"]);
     let id = mesh.lines().find(|line| line.starts_with("id = ")).unwrap();
     let certificate = at("certificate");
     let rest = format!("[mesh]\n{id}\ncertificate = {certificate:?}\nlisten = [\"127.0.0.1:0\"]\nbootstrap = []\n");
     let dns = "[dns]\nlisten = [\"127.0.0.1:0\"]\n";
-    std::fs::write(folder.path().join("nigh.toml"), format!("{node}{rest}{dns}")).unwrap();
+    std::fs::write(folder.path().join("nigh.toml"), format!("{head}{rest}{dns}")).unwrap();
     let (code, out, err) = nigh(folder.path(), &["check-config", "nigh.toml"]);
     let missing =
         format!("  missing {certificate} (mesh.certificate): the node starts only with it; nigh admit NODE_ID");
