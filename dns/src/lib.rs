@@ -49,6 +49,7 @@ mod records;
 mod reply;
 mod response;
 mod serve;
+mod shed;
 mod snapshot;
 mod static_names;
 mod steer;

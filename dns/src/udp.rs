@@ -3,7 +3,8 @@
 //! An answer takes a fraction of a microsecond and never waits, so the kernel's part is nearly all that it costs. A thread
 //! that blocks in `recvmmsg(2)` takes whatever has come, up to [`BATCH`] packets, answers them and hands all replies over
 //! with one `sendmmsg(2)`. What comes faster waits in the socket's buffer, whose size is the only queue there is, and is
-//! lost beyond. Several sockets on one address (`SO_REUSEPORT`) share its packets by a hash of the asker, one thread each.
+//! lost beyond: then [`Shed`] has the kernel let in those first whom somebody claims. Several sockets on one address
+//! (`SO_REUSEPORT`) share its packets by a hash of the asker, one thread each.
 //!
 //! The mesh's tasks run elsewhere: nothing that they do can hold up an answer but by taking the core away.
 //!
@@ -19,11 +20,15 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::RxqOvfl;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, setsockopt};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sendto};
-use tracing::{debug, error};
+use socket2::SockRef;
+use tracing::{debug, error, info, warn};
 
 use crate::serve::{LAST_CALL, LAST_CALLS, clock};
+use crate::shed::{self, Order, Shed};
 use crate::{Arrival, Handler, LARGEST_UDP};
 
 /// Packets taken at once: so many that what the calls cost by themselves no longer shows under load.
@@ -56,15 +61,30 @@ pub(crate) fn run(socket: &UdpSocket, handler: &Handler, stop: &AtomicBool) {
         error!(%error, "a UDP socket cannot be waited for: its address is not answered for");
         return;
     }
+    // One that was taken over from a process that was killed under a flood still has its filter.
+    let _ = SockRef::from(socket).detach_filter();
+    // Without the count nothing is shed, and all is as if there were no flood.
+    let _ = setsockopt(&socket, RxqOvfl, &1);
     let mut batch = Batch::new();
+    let mut shed = Shed::new(clock());
     let mut failures = 0;
     while !stop.load(Ordering::Relaxed) {
         match batch.receive(socket) {
             Ok(count) => {
                 failures = 0;
-                batch.answer(socket, handler, count);
+                let guards = shed.guards();
+                if let Some(order) = shed.batch(clock(), count == BATCH, || lost(socket)) {
+                    obey(socket, &order, !guards);
+                }
+                batch.answer(socket, handler, count, guards.then_some(&mut shed));
             }
-            Err(error) if is_pause(&error) => {}
+            Err(error) if is_pause(&error) => {
+                if shed.guards()
+                    && let Some(order) = shed.batch(clock(), false, || None)
+                {
+                    obey(socket, &order, false);
+                }
+            }
             Err(error) => {
                 failures += 1;
                 debug!(%error, "receiving UDP packets failed");
@@ -75,7 +95,47 @@ pub(crate) fn run(socket: &UdpSocket, handler: &Handler, stop: &AtomicBool) {
             }
         }
     }
+    // Who takes the socket over decides for itself.
+    let _ = SockRef::from(socket).detach_filter();
     batch.last_call(socket, handler);
+}
+
+/// Has the kernel do what was decided. Where it does not, all are let in, as without it.
+fn obey(socket: &UdpSocket, order: &Order, began: bool) {
+    let (socket, address) = (SockRef::from(socket), socket.local_addr().ok());
+    let done = match order {
+        Order::Open => {
+            info!(?address, "all questions can be answered again: everybody is let in");
+            socket.detach_filter()
+        }
+        Order::Guard(guests, others) => {
+            if began {
+                warn!(
+                    ?address,
+                    "more questions come than can be answered: resolvers that somebody claims are let in before others"
+                );
+            }
+            let ipv6 = address.is_some_and(|address| address.is_ipv6());
+            socket.attach_filter(&shed::filter(ipv6, guests, *others))
+        }
+    };
+    if let Err(error) = done {
+        debug!(?address, %error, "a filter that the kernel does not take");
+    }
+}
+
+/// How many packets the socket had lost when the next one came: with [`RxqOvfl`] it says so with each, once it has lost
+/// one. `None`: there is no next one. (`recvmmsg` of nix keeps the room for such words only for the first call.)
+fn lost(socket: &UdpSocket) -> Option<u32> {
+    let (mut packet, mut words) = ([0; 1], cmsg_space!(u32));
+    let mut slices = [IoSliceMut::new(&mut packet)];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let next = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut words), flags).ok()?;
+    let said = next.cmsgs().ok()?.find_map(|word| match word {
+        ControlMessageOwned::RxqOvfl(lost) => Some(lost),
+        _ => None,
+    });
+    Some(said.unwrap_or_default())
 }
 
 fn is_pause(error: &io::Error) -> bool {
@@ -121,8 +181,8 @@ impl Batch {
         Ok(count)
     }
 
-    /// Answers the packets that came.
-    fn answer(&mut self, socket: &UdpSocket, handler: &Handler, count: usize) {
+    /// Answers the packets that came, and tells who of the claimed they are from, if somebody wants to know.
+    fn answer(&mut self, socket: &UdpSocket, handler: &Handler, count: usize, mut guard: Option<&mut Shed>) {
         let at = clock();
         let snapshot = handler.snapshot();
         let mut replies = 0;
@@ -130,6 +190,11 @@ impl Batch {
             // Nothing listens on port 0: such a source is forged or broken.
             let Some(source) = source.filter(|source| source.port() != 0) else { continue };
             let Some(packet) = packet.get(..*length) else { continue };
+            if let Some(shed) = guard.as_deref_mut()
+                && snapshot.is_claimed(source.ip())
+            {
+                shed.hear(source.ip());
+            }
             self.until_sample -= 1;
             let begin = (self.until_sample == 0).then(Instant::now);
             if handler.respond_from(&snapshot, packet, Arrival::udp(source, at), &mut self.replies[replies]) {
@@ -155,7 +220,7 @@ impl Batch {
         let until = Instant::now() + LAST_CALLS;
         while Instant::now() < until {
             match self.receive(socket) {
-                Ok(count) => self.answer(socket, handler, count),
+                Ok(count) => self.answer(socket, handler, count, None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
@@ -166,7 +231,7 @@ impl Batch {
         let mut rounds = 0;
         while rounds < MOST_LATE && socket.set_nonblocking(true).is_ok() {
             let Ok(count) = self.receive(socket) else { return };
-            self.answer(socket, handler, count);
+            self.answer(socket, handler, count, None);
             rounds += 1;
         }
     }
