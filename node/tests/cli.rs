@@ -79,8 +79,8 @@ fn what_a_node_needs_and_is_not_there_is_told_with_what_makes_it() {
     let (_, mesh, _) = nigh(folder.path(), &["init", "--key", "operator.key"]);
     let id = mesh.lines().find(|line| line.starts_with("id = ")).unwrap();
     let certificate = at("certificate");
-    let rest = format!("[mesh]\n{id}\ncertificate = {certificate:?}\nlisten = [\"127.0.0.1:0\"]\nbootstrap = []\n");
-    let dns = "[dns]\nlisten = [\"127.0.0.1:0\"]\n";
+    let rest = format!("[mesh]\n{id}\ncertificate = {certificate:?}\nlisten = [\"127.0.0.1:14242\"]\nbootstrap = []\n");
+    let dns = "[dns]\nlisten = [\"127.0.0.1:15353\"]\n";
     std::fs::write(folder.path().join("nigh.toml"), format!("{head}{rest}{dns}")).unwrap();
     let (code, out, err) = nigh(folder.path(), &["check-config", "nigh.toml"]);
     let missing =

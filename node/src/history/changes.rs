@@ -295,8 +295,14 @@ mod tests {
         now.servers.insert(("www".into(), "new".into()), ServerState::Up);
         now.warnings = BTreeSet::from(["x".repeat(1000)]);
         let texts = told(was.clone(), now.clone());
-        let starts =
-            ["dub of www is down", "the catalogue changed", "this node drains", "all probes fail", "xxx", "over: old"];
+        let starts = [
+            "dub of www is down",
+            "the catalogue changed",
+            "this node drains",
+            "no probe is answered",
+            "xxx",
+            "over: old",
+        ];
         assert_eq!(texts.len(), starts.len(), "{texts:?}");
         for ((_, text), start) in texts.iter().zip(starts) {
             assert!(text.starts_with(start) && text.chars().count() <= LONGEST_TEXT + 1, "{text}");

@@ -202,7 +202,7 @@ async fn a_certificate_that_cannot_be_right_keeps_the_node_from_starting() {
     let config = fleet.config(AMS, &fleet.settings(AMS));
     let config = config.replace("[mesh]\n", &format!("[mesh]\ncertificate = {none:?}\n"));
     assert_eq!(fleet.start_with(AMS, &config).exit_code().await, 66);
-    assert!(fleet.log(AMS).contains("none: cannot open the certificate: No such file"), "{}", fleet.log(AMS));
+    assert!(fleet.log(AMS).contains("none: no such file, but mesh.certificate names it"), "{}", fleet.log(AMS));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
