@@ -8,6 +8,7 @@
 //! ```
 
 pub mod bed;
+pub mod hostile;
 pub mod lab;
 pub mod machine;
 pub mod report;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use nigh_chaos::hostile;
 use nigh_chaos::lab::own_root;
 use nigh_chaos::machine::{self, Need};
 use nigh_chaos::report;
@@ -110,6 +111,8 @@ enum Command {
         #[arg(long, default_value_t = DEFAULT_SEED)]
         seed: u64,
     },
+    /// Is a member that misbehaves, until it is killed; the storm `hostile` starts it.
+    Hostile(hostile::Part),
     /// Prints what this machine can do.
     Doctor {
         /// The nigh program [default: beside this one].
@@ -225,6 +228,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
             play(&scenario::discover::SCENARIO, run, Pick { fast, ..Pick::default() }, false)
         }
         Some(Command::Wan { spec, seed }) => session::run(&spec, seed).map(|()| ExitCode::SUCCESS),
+        Some(Command::Hostile(part)) => hostile::play(part).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor { nigh }) => doctor(nigh),
         None => Ok(ExitCode::SUCCESS),
     }

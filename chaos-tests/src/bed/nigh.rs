@@ -2,7 +2,7 @@
 //!
 //! Reading is through `--json`: what an operator's own scripts would see is what a scenario asserts on.
 
-use super::nigh_json::{ClaimRow, Delegation, Imports, Peer, Row, Service, Status};
+use super::nigh_json::{ClaimRow, Delegation, Equivocation, Imports, Peer, Row, Service, Status};
 use super::{Bed, write};
 use crate::lab::Daemon;
 use crate::lab::process::{self, Said};
@@ -145,6 +145,19 @@ impl Operator {
         Ok(node)
     }
 
+    /// Admits a node, and starts another program in its place: `command` makes it from the folder with key and certificate.
+    pub fn start_in_place(
+        &self,
+        bed: &Bed,
+        settings: Settings,
+        command: impl FnOnce(&Path) -> Result<Command>,
+    ) -> Result<Node> {
+        let mut node = self.node(bed, settings)?;
+        self.admit(&node.configuration, &node.state, &node.settings, None)?;
+        node.daemon = Some(bed.daemon(&node.settings.name, "instead", command(&node.state)?)?);
+        Ok(node)
+    }
+
     /// Issues a node's certificate anew after a revocation: for the node, and by way of another one for the mesh, which
     /// lets nobody in whom it holds for revoked.
     pub fn admit_again(&self, node: &Node, through: &Node) -> Result<()> {
@@ -172,6 +185,11 @@ impl Operator {
             environment: Vec::new(),
             daemon: None,
         })
+    }
+
+    /// The same operator with another version of the program.
+    pub fn with(&self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self.clone() }
     }
 
     /// The nigh program.
@@ -307,6 +325,11 @@ impl Node {
     /// `nigh claims --json`.
     pub fn claims(&self) -> Result<Vec<ClaimRow>> {
         self.read(&["claims"])
+    }
+
+    /// `nigh equivocations --json`.
+    pub fn equivocations(&self) -> Result<Vec<Equivocation>> {
+        self.read(&["equivocations"])
     }
 
     /// `nigh latency --json`.

@@ -28,6 +28,9 @@ pub struct Mesh {
     pub alive: u64,
     /// A digest of the replicated state: equal on nodes that hold the same.
     pub state_hash: String,
+    /// Of a later version (`chaos-tests/versions`): the nodes whose new table it has read.
+    #[serde(default)]
+    pub later: Vec<String>,
 }
 
 /// How much is in the catalogue.
@@ -130,12 +133,22 @@ pub struct ClaimRow {
     pub prefix: String,
     /// By whom.
     pub node: String,
+    /// Its certificate does not allow it: it counts nowhere.
+    #[serde(default)]
+    pub void: bool,
     /// Another node vouches for it.
     pub proven: bool,
     /// Which.
     pub witness: Option<String>,
     /// Round-trip time to the resolver.
     pub rtt_ms: Option<f64>,
+}
+
+/// A row of `nigh equivocations --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Equivocation {
+    /// Who signed both pages.
+    pub name: String,
 }
 
 /// A row of `nigh latency --json`.

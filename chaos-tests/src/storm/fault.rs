@@ -3,6 +3,7 @@
 //! A fault lasts from its blow to its heal. What of it a client may feel is the business of [`super::oracle`]; how it is
 //! done to real processes that of [`super::world`]. Nodes and origins are numbers in the [`super::geography::Geography`].
 
+use crate::hostile::Malice;
 use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,11 @@ pub enum Fault {
     /// These points of presence (nodes and ISPs) and all others do not reach each other's nodes.
     Partition {
         /// One side.
+        nodes: Vec<usize>,
+    },
+    /// These nodes do not reach each other; everybody else reaches them.
+    Apart {
+        /// The nodes.
         nodes: Vec<usize>,
     },
     /// What these nodes send to other nodes and to other ISPs is lost; what they are sent arrives.
@@ -155,10 +161,15 @@ pub enum Fault {
     },
     /// A process with a key that nobody admitted wants to join.
     Stranger,
+    /// A member with a valid certificate misbehaves; healed by its revocation, after which it goes on knocking.
+    Hostile {
+        /// How.
+        malice: Malice,
+    },
 }
 
 /// The kinds, by which scenarios ask for them.
-pub const KINDS: [&str; 29] = [
+pub const KINDS: [&str; 34] = [
     "kill",
     "kill-some",
     "kill-half",
@@ -188,7 +199,17 @@ pub const KINDS: [&str; 29] = [
     "blind",
     "revoke",
     "roll",
+    "hostile-claims",
+    "hostile-lies",
+    "hostile-equivocates",
+    "hostile-floods",
+    "apart",
 ];
+
+/// The nodes that are of the other version where there are two.
+pub fn every_other(nodes: usize) -> Vec<usize> {
+    (0..nodes).filter(|node| node % 2 == 1).collect()
+}
 
 impl Fault {
     /// Draws a fault of a kind in a world of so many nodes and origins. Nothing: there is no such kind.
@@ -218,6 +239,7 @@ impl Fault {
             }
             "partition" => Self::Partition { nodes: some(nodes / 2, random) },
             "island" => Self::Partition { nodes: some(1, random) },
+            "apart" => Self::Apart { nodes: every_other(nodes) },
             "one-way" => Self::OneWay { nodes: some(1, random) },
             "loss" => Self::Loss { nodes: some(nodes / 2, random), percent: random.random_range(5..=20) },
             "delay" => Self::Delay { nodes: some(nodes / 2, random), ms: random.random_range(20..=150) },
@@ -242,6 +264,10 @@ impl Fault {
             "revoke" => Self::Revoke { node: one(random) },
             "roll" => Self::Roll { nodes: (0..nodes).collect() },
             "stranger" => Self::Stranger,
+            "hostile-claims" => Self::Hostile { malice: Malice::Claims },
+            "hostile-lies" => Self::Hostile { malice: Malice::Lies },
+            "hostile-equivocates" => Self::Hostile { malice: Malice::Equivocates },
+            "hostile-floods" => Self::Hostile { malice: Malice::Floods },
             _ => return None,
         })
     }
@@ -255,6 +281,7 @@ impl Fault {
             | Self::Roll { nodes }
             | Self::Blind { nodes }
             | Self::Partition { nodes }
+            | Self::Apart { nodes }
             | Self::OneWay { nodes }
             | Self::Starve { nodes }
             | Self::Loss { nodes, .. }
@@ -274,6 +301,7 @@ impl Fault {
             | Self::OriginErrs { .. }
             | Self::OriginFlaps { .. }
             | Self::DnsADown
+            | Self::Hostile { .. }
             | Self::Stranger => &[],
         }
     }
@@ -308,6 +336,7 @@ impl Fault {
         !matches!(
             self,
             Self::Partition { .. }
+                | Self::Apart { .. }
                 | Self::OneWay { .. }
                 | Self::Loss { .. }
                 | Self::Delay { .. }
@@ -359,6 +388,7 @@ impl fmt::Display for Fault {
             Self::Stop { nodes: all } => write!(f, "SIGSTOP {}", nodes(all)),
             Self::Restart { nodes: all } => write!(f, "restart, one by one, {}", nodes(all)),
             Self::Partition { nodes: all } => write!(f, "cut off from the others: {}", nodes(all)),
+            Self::Apart { nodes: all } => write!(f, "out of each other's reach: {}", nodes(all)),
             Self::OneWay { nodes: all } => write!(f, "heard by nobody: {}", nodes(all)),
             Self::Loss { nodes: all, percent } => write!(f, "{percent} % loss at {}", nodes(all)),
             Self::Delay { nodes: all, ms } => write!(f, "{ms} ms more each way at {}", nodes(all)),
@@ -384,6 +414,7 @@ impl fmt::Display for Fault {
             Self::DiskCorrupt { node } => write!(f, "disk corrupted at {}", nodes(&[*node])),
             Self::Flood { node } => write!(f, "flood at {}", nodes(&[*node])),
             Self::Stranger => f.write_str("a stranger knocks"),
+            Self::Hostile { malice } => write!(f, "member {} {malice}", malice.node()),
         }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! What decides ([`plan`], [`history`], [`oracle`], [`invariant::wire`]) is pure and tested without a bed; [`world`] does.
 
+mod checks;
 mod disk;
 pub mod duty;
 pub mod fault;
@@ -17,11 +18,13 @@ pub mod figures;
 pub mod flood;
 pub mod geography;
 pub mod history;
+mod hostile;
 pub mod invariant;
 pub mod oracle;
 pub mod outcome;
 pub mod page;
 mod parts;
+mod paths;
 pub mod plan;
 pub mod promise;
 mod run;
@@ -29,4 +32,5 @@ mod seconds;
 pub mod timeline;
 pub mod world;
 
-pub use run::{Given, Source, claims, run};
+pub use checks::claims;
+pub use run::{Given, Source, run};

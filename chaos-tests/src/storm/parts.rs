@@ -55,15 +55,19 @@ pub(super) fn start_node(
         .to_vec();
     }
     let prepare = |state: &Path| if small { ram::mount(state, DISK_MIB) } else { Ok(()) };
-    operator.start_node_in(bed, settings, environment, prepare)
+    match plan.other.as_deref().filter(|_| plan.of_the_other_version().contains(&number)) {
+        Some(other) => operator.with(other).start_node_in(bed, settings, environment, prepare),
+        None => operator.start_node_in(bed, settings, environment, prepare),
+    }
 }
 
-pub(super) fn hosts(geography: &Geography) -> Vec<Host> {
+pub(super) fn hosts(geography: &Geography, plan: &Plan) -> Vec<Host> {
     let host = |name: &str, address| Host::new(name, "", address);
     let mut hosts = vec![host("root", ROOT), host("dns-a", DNS_A), host(NOWHERE_HOST, NOWHERE)];
     for pop in &geography.pops {
         hosts.extend([host(&pop.node, pop.address), host(&pop.isp, pop.resolver)]);
     }
+    hosts.extend(super::hostile::hosts(plan));
     hosts.extend(geography.origins.iter().map(|origin| host(&origin.id, origin.address)));
     hosts
 }
@@ -93,11 +97,16 @@ pub(super) fn settings(geography: &Geography, pop: &Pop) -> Settings {
     }
 }
 
-pub(super) fn catalogue(geography: &Geography) -> String {
+/// The catalogue; `listed` are the zone's name servers, all that there are if it is empty.
+pub(super) fn catalogue(geography: &Geography, listed: &[&str]) -> String {
+    let nameservers = match listed {
+        [] => String::new(),
+        listed => format!("nameservers = {listed:?}\n"),
+    };
     let mut text = format!(
         r#"[[zone]]
 name = "{ZONE}"
-
+{nameservers}
 [[service]]
 name = "{SERVICE}"
 ttl = 1

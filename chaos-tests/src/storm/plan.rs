@@ -9,7 +9,7 @@
 //!
 //! **Invariant:** a scenario, a seed and the counts give one plan, so a run can be repeated by its first line.
 
-use super::fault::Fault;
+use super::fault::{Fault, every_other};
 use super::history::Spell;
 use anyhow::{Context, Result};
 use rand::seq::IndexedRandom;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// Faults of a mixed run that may be on at a time.
 const AT_ONCE: usize = 2;
+
+/// The storm in which half of the nodes are of another version.
+pub const VERSIONS: &str = "versions";
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +43,7 @@ pub struct Profile {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Profile; 16] = [
+pub const SCENARIOS: [Profile; 18] = [
     Profile {
         gap: 13,
         ..Profile::of(
@@ -82,8 +85,20 @@ pub const SCENARIOS: [Profile; 16] = [
     Profile::of("blind", "a node reaches no origin", &["blind"], (25, 30)),
     Profile::of("revoke", "a node is revoked, and admitted again", &["revoke"], (15, 20)),
     Profile::of("roll", "every node is upgraded in good order, and put back", &["roll", "roll"], (40, 45)),
+    Profile::of(
+        VERSIONS,
+        "half of the nodes are of another version (--other), and hear each other only through the rest",
+        &["apart", "kill", "disk-wiped", "restart"],
+        (20, 25),
+    ),
     Profile::of("flood", "nonsense at a node's ports", &["flood"], (20, 20)),
     Profile::of("stranger", "one that nobody admitted wants to join", &["stranger"], (15, 15)),
+    Profile::of(
+        "hostile",
+        "members with good certificates claim too much, lie, equivocate, flood, and are revoked",
+        &["hostile-claims", "hostile-lies", "hostile-equivocates", "hostile-floods"],
+        (15, 20),
+    ),
     Profile {
         mixed: Some(6),
         ..Profile::of(
@@ -191,6 +206,12 @@ impl Plan {
     /// When the last fault has healed.
     pub fn ends(&self) -> Duration {
         self.faults.iter().map(|planned| planned.at + planned.lasts).max().unwrap_or_default()
+    }
+
+    /// The nodes that are of the other version from the start.
+    pub fn of_the_other_version(&self) -> Vec<usize> {
+        let two = self.scenario == VERSIONS && self.other.is_some();
+        if two { every_other(self.pops) } else { Vec::new() }
     }
 
     /// The plan for people.

@@ -2,16 +2,21 @@
 //!
 //! **Invariant:** the plan is printed before anything is started, and a run that fails prints the line that repeats it.
 
+use super::checks::{
+    ANSWERS, BACKUPS, BOUNDS, CLAIMS, CONVERGED, DEATHS, EXITS, FIGURES, HOSTILE, LOGS, MEMBERS, NEAREST, TWO_VERSIONS,
+    WIRE, claims,
+};
 use super::fault::Fault;
 use super::figures::Figures;
 use super::geography::{Distances, Geography};
 use super::history::{History, Spell};
 use super::invariant::{
-    Findings, backups::Backups, bounds::Bounds, claims::Claims, exits::Exits, logs, members::Members, wire::Wire,
+    Findings, backups::Backups, bounds::Bounds, claims::Claims, exits::Exits, hostile::Hostile, logs, members::Members,
+    versions::Versions, wire::Wire,
 };
 use super::oracle::{self, Asked, Judged};
 use super::outcome::{Death, Outcome, Use};
-use super::plan::{Plan, Profile};
+use super::plan::{Plan, Profile, VERSIONS};
 use super::promise::{CNAME_TTL, LOOKS, VERDICT};
 use super::timeline::Timeline;
 use super::world::World;
@@ -78,39 +83,6 @@ pub struct Given {
     pub json: Option<PathBuf>,
 }
 
-const ANSWERS: &str = "answers";
-const NEAREST: &str = "nearest";
-const DEATHS: &str = "deaths";
-const CONVERGED: &str = "converged";
-const WIRE: &str = "wire";
-const BOUNDS: &str = "bounds";
-const EXITS: &str = "exits";
-const LOGS: &str = "logs";
-const MEMBERS: &str = "members";
-const CLAIMS: &str = "claims";
-const BACKUPS: &str = "backups";
-const FIGURES: &str = "figures";
-
-/// What a run proves.
-pub fn claims() -> Vec<(&'static str, String)> {
-    [
-        (ANSWERS, "every lookup got an origin that was up, or failed after all servers of its cut fell silent"),
-        (DEATHS, "every death was known to all that could hear of it in time"),
-        (CONVERGED, "when all is healed, all nodes agree on everything"),
-        (NEAREST, "and every ISP gets the nearest origin"),
-        (WIRE, "no resolver saw a lame or lateral referral, or a code that is held against a server"),
-        (BOUNDS, "memory and open files of every node are bounded"),
-        (EXITS, "no node ended unasked"),
-        (LOGS, "nothing panicked, no secret is in a log"),
-        (MEMBERS, "nobody is a member whom the operator did not admit, or revoked, and no claim of theirs is kept"),
-        (CLAIMS, "a node that reached no origin withdrew its claims"),
-        (BACKUPS, "every cut of a living node had its backups: for one that died another came"),
-        (FIGURES, "after kills and splits: new backups, answers and equal replicas within what is promised"),
-    ]
-    .map(|(key, claim)| (key, claim.to_owned()))
-    .to_vec()
-}
-
 /// Draws the plan, prints it, plays it, judges it.
 pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
     let say = crate::report::line;
@@ -118,6 +90,10 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
     let plan = Plan { other: given.other.clone(), ..Plan::draw(profile, options.seed, given.pops, given.origins)? };
     say(&plan.text());
     let resolvers = installed();
+    if plan.scenario == VERSIONS && plan.other.is_none() {
+        say("SKIPPED: it wants another version of nigh: --other \"$(chaos-tests/versions/run --build)\"");
+        return Ok(End::Skipped);
+    }
     let missing = machine::missing(&needs(options, &plan));
     if !missing.is_empty() {
         say(&format!("SKIPPED: nothing of the above was tested, for this machine lacks\n  {}", missing.join("\n  ")));
@@ -140,6 +116,8 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
         claims: Claims::default(),
         backups: Backups::default(),
         figures: Figures::default(),
+        hostile: Hostile::default(),
+        versions: Versions::default(),
         deaths: Vec::new(),
         stalled: Duration::ZERO,
     };
@@ -224,6 +202,8 @@ struct Storm {
     claims: Claims,
     backups: Backups,
     figures: Figures,
+    hostile: Hostile,
+    versions: Versions,
     deaths: Vec<Watched>,
     /// The longest that a look at the world, or the pause after it, has taken.
     stalled: Duration,
@@ -352,6 +332,8 @@ impl Storm {
         record(report, CLAIMS, self.claims.verdict());
         record(report, BACKUPS, self.backups.verdict());
         record(report, FIGURES, self.figures.verdict());
+        record(report, HOSTILE, self.hostile.verdict(&self.history));
+        record(report, TWO_VERSIONS, self.versions.verdict(&self.outcome.plan));
         self.outcome.spells.clone_from(&self.history.spells);
         self.outcome.nodes = world
             .nodes()
@@ -436,12 +418,15 @@ impl Storm {
         }
         self.claims.look(world, &self.history, self.start.elapsed());
         self.members.look(world, &self.history, self.start.elapsed());
+        self.hostile.look(world, &self.history, self.start.elapsed());
+        self.versions.look(world, &self.outcome.plan, &self.history, self.start.elapsed());
         let said = wire::read(&world.bed.wan().listen());
         let pops = &world.geography.pops;
         let node =
             |address: IpAddr| pops.iter().find(|pop| IpAddr::from(pop.address) == address).map(|pop| pop.node.clone());
         let resolvers: Vec<IpAddr> = pops.iter().map(|pop| pop.resolver.into()).collect();
         self.wire.look(&said, &resolvers, node);
+        self.hostile.read(&said, &resolvers);
         self.bounds.look(world);
         self.judge(world, report);
         self.learn_of_deaths(world);

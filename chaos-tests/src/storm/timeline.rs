@@ -31,7 +31,7 @@ impl Timeline {
         let nodes: String = (1..=self.nodes.len()).map(|number| format!(" n{number:02}")).collect();
         let isps: String = (1..=self.clients.len()).map(|number| format!(" isp{number:02}")).collect();
         format!(
-            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, > not heard, ~ loss, delay or disorder, D disk, F flood, c clock, b blind, R revoked\n\
+            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, | hears the other version only, > not heard, ~ loss, delay or disorder, D disk, F flood, c clock, b blind, R revoked\n\
              ISPs: the origin that clients get; ! with failed lookups"
         )
     }
@@ -43,6 +43,7 @@ impl Timeline {
             Fault::Restart { .. } => 'r',
             Fault::Stop { .. } => 'z',
             Fault::Partition { .. } => '/',
+            Fault::Apart { .. } => '|',
             Fault::OneWay { .. } => '>',
             Fault::Loss { .. } | Fault::Delay { .. } | Fault::Steps { .. } | Fault::Reorder { .. } => '~',
             Fault::DiskWiped { .. } | Fault::DiskRolledBack { .. } | Fault::DiskCorrupt { .. } => 'D',

@@ -5,7 +5,9 @@ use super::duty::Duty;
 use super::fault::Fault;
 use super::flood::Flood;
 use super::geography::{Geography, Pop};
+use super::hostile::{self, Hostile};
 use super::parts::{catalogue, hosts, set_clock, settings, start_dns_a, start_node};
+use super::paths;
 use super::plan::Plan;
 use crate::bed::nigh::{Claim, Node, Operator, Settings};
 use crate::bed::nigh_json::Row;
@@ -13,6 +15,7 @@ use crate::bed::pulse::Pulse;
 use crate::bed::resolver::{self, Manner, Resolver};
 use crate::bed::stub::Stub;
 use crate::bed::{Bed, named, nginx};
+use crate::hostile::Malice;
 use crate::lab::process::tail;
 use crate::lab::wait::{Look, until};
 use crate::lab::{Daemon, Run};
@@ -60,6 +63,7 @@ pub struct World {
     duties: Vec<Duty>,
     floods: BTreeMap<usize, Flood>,
     stranger: Option<Node>,
+    hostile: BTreeMap<Malice, Hostile>,
     nodes: Vec<Node>,
     origins: Vec<Daemon>,
     dns_a: Daemon,
@@ -87,7 +91,7 @@ impl World {
         resolvers: &[&'static dyn Resolver],
         plan: &Plan,
     ) -> Result<Self> {
-        let hosts = hosts(&geography);
+        let hosts = hosts(&geography, plan);
         let bed = Bed::build(run, &hosts, options.seed, |from, to| {
             Ok(Link::delayed(geography.round_trip(&from.name, &to.name) / 2))
         })?;
@@ -119,6 +123,7 @@ impl World {
             duties: Vec::new(),
             floods: BTreeMap::new(),
             stranger: None,
+            hostile: BTreeMap::new(),
             nodes,
             origins,
             dns_a,
@@ -131,7 +136,10 @@ impl World {
         };
         world.all_alive()?;
         let file = world.bed.run().directory().join("services.toml");
-        fs::write(&file, catalogue(&world.geography)).with_context(|| format!("writing {}", file.display()))?;
+        // Where members are hostile, the operator says which of them stand in the zone's NS set.
+        let listed = delegated_names(&world.geography, hostile::malices(plan).next().is_some());
+        fs::write(&file, catalogue(&world.geography, &listed))
+            .with_context(|| format!("writing {}", file.display()))?;
         let first = world.nodes.first().context("a world without nodes")?;
         world.operator.apply(&file, first)?;
         world.settled()?;
@@ -192,6 +200,7 @@ impl World {
     /// An error if something ended that nobody meant to end: the harness, not a finding.
     pub fn healthy(&mut self) -> Result<()> {
         self.bed.wan().healthy()?;
+        self.hostile.values_mut().try_for_each(|hostile| hostile.node.alive())?;
         self.daemons.iter_mut().try_for_each(Daemon::alive)
     }
 
@@ -228,10 +237,11 @@ impl World {
             }
             Fault::Steps { .. } => self.step(fault, None, Some(0)),
             Fault::Partition { .. }
+            | Fault::Apart { .. }
             | Fault::OneWay { .. }
             | Fault::Loss { .. }
             | Fault::Delay { .. }
-            | Fault::Reorder { .. } => self.paths(fault, true),
+            | Fault::Reorder { .. } => paths::change(self.bed.wan(), &self.geography, fault, true),
             Fault::OriginDown { origins } => {
                 origins.iter().try_for_each(|origin| self.origins.get_mut(*origin).map_or(Ok(()), Daemon::kill))
             }
@@ -268,6 +278,11 @@ impl World {
                 self.floods.insert(*node, Flood::start(self.bed.space(NOWHERE_HOST)?, target)?);
                 Ok(())
             }
+            Fault::Hostile { malice } => {
+                let member = hostile::start(&self.operator, &self.bed, &self.geography, *malice)?;
+                self.hostile.insert(*malice, member);
+                Ok(())
+            }
             Fault::Stranger => {
                 let settings = Settings {
                     name: NOWHERE_HOST.to_owned(),
@@ -297,10 +312,11 @@ impl World {
             }),
             Fault::Steps { ms, .. } => self.step(fault, ms.len().checked_sub(1), None),
             Fault::Partition { .. }
+            | Fault::Apart { .. }
             | Fault::OneWay { .. }
             | Fault::Loss { .. }
             | Fault::Delay { .. }
-            | Fault::Reorder { .. } => self.paths(fault, false),
+            | Fault::Reorder { .. } => paths::change(self.bed.wan(), &self.geography, fault, false),
             Fault::OriginDown { origins } | Fault::OriginErrs { origins } => {
                 origins.iter().try_for_each(|origin| self.serve(*origin, false))
             }
@@ -333,6 +349,11 @@ impl World {
             Fault::Stranger => {
                 self.stranger = None;
                 Ok(())
+            }
+            // It goes on knocking.
+            Fault::Hostile { malice } => {
+                let (_, through) = self.present().next().context("no node is there")?;
+                self.operator.revoke(&malice.node(), through)
             }
             Fault::DiskFull { node } => remove(&self.node(*node)?.state().join(BALLAST)),
             Fault::Clock { node, .. } => set_clock(self.node(*node)?, 0),
@@ -541,53 +562,12 @@ impl World {
 
     /// Goes from one step of a delay to another.
     pub fn step(&self, fault: &Fault, from: Option<usize>, to: Option<usize>) -> Result<()> {
-        let (less, more) = (fault.step(from), fault.step(to));
-        self.all_ways(fault, |link| link.delay = (link.delay + more).saturating_sub(less))
+        paths::step(self.bed.wan(), &self.geography, fault, from, to)
     }
+}
 
-    /// Changes all ways to and from the nodes that a fault is about.
-    fn all_ways(&self, fault: &Fault, change: impl Fn(&mut Link)) -> Result<()> {
-        let wan = self.bed.wan();
-        for node in fault.nodes() {
-            let node = &self.pop(*node)?.node;
-            for other in wan.hosts().filter(|host| host != node) {
-                wan.change(node, other, &change)?;
-                wan.change(other, node, &change)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Changes the paths that a fault is about, or changes them back.
-    fn paths(&self, fault: &Fault, on: bool) -> Result<()> {
-        let wan = self.bed.wan();
-        let (hit, rest): (Vec<_>, Vec<_>) =
-            self.geography.pops.iter().enumerate().partition(|(number, _)| fault.nodes().contains(number));
-        let change = |link: &mut Link| match fault {
-            Fault::Loss { .. } => link.loss_ppm = if on { fault.loss_ppm() } else { 0 },
-            Fault::Reorder { .. } => link.reorder_ppm = if on { fault.reorder_ppm() } else { 0 },
-            Fault::Delay { .. } => {
-                let more = fault.delay();
-                link.jitter = if on { more / 5 } else { Duration::ZERO };
-                link.delay = if on { link.delay + more } else { link.delay.saturating_sub(more) };
-            }
-            _ => link.cut = on,
-        };
-        if matches!(fault, Fault::Loss { .. } | Fault::Delay { .. } | Fault::Reorder { .. }) {
-            return self.all_ways(fault, change);
-        }
-        for (_, a) in &hit {
-            for (_, b) in &rest {
-                wan.change(&a.node, &b.node, change)?;
-                wan.change(&a.node, &b.isp, change)?;
-                if matches!(fault, Fault::Partition { .. }) {
-                    wan.change(&b.node, &a.node, change)?;
-                    wan.change(&b.isp, &a.node, change)?;
-                    wan.change(&b.node, &a.isp, change)?;
-                    wan.change(&a.isp, &b.node, change)?;
-                }
-            }
-        }
-        Ok(())
-    }
+/// The nodes that the mesh zone's owner lists, if a catalogue has to name them.
+fn delegated_names(geography: &Geography, listed: bool) -> Vec<&str> {
+    let all = geography.pops.iter().take(DELEGATED).map(|pop| pop.node.as_str());
+    all.filter(|_| listed).collect()
 }

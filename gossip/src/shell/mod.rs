@@ -16,6 +16,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "the shell: here the clock, the seed, the disk and the sockets come in")]
 
+#[doc(hidden)]
+pub mod bare;
 mod contacts;
 mod disk;
 mod door;

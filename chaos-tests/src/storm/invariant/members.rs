@@ -28,6 +28,12 @@ impl Members {
         }
         self.looked = now;
         let since = now.saturating_sub(KNOWN_WITHIN);
+        // A hostile member is one, from its start to its revocation.
+        let hostile = || history.spells.iter().filter(|spell| matches!(spell.fault, Fault::Hostile { .. }));
+        if hostile().any(|spell| [spell.from, spell.until].iter().any(|at| (since..=now).contains(at))) {
+            return;
+        }
+        let more = hostile().filter(|spell| spell.from <= now && now <= spell.until).count();
         let revocations = history.spells.iter().filter(|spell| matches!(spell.fault, Fault::Revoke { .. }));
         // Between the revocation and its being known everywhere nothing can be said, nor after a new certificate.
         if revocations.clone().any(|spell| [spell.from, spell.until].iter().any(|at| (since..=now).contains(at))) {
@@ -38,7 +44,7 @@ impl Members {
             .flat_map(|spell| spell.fault.nodes())
             .filter_map(|node| world.geography.pops.get(*node).map(|pop| pop.node.as_str()))
             .collect();
-        let wanted = world.nodes().len().saturating_sub(gone.len()) as u64;
+        let wanted = (world.nodes().len() + more).saturating_sub(gone.len()) as u64;
         for (number, node) in world.present().filter(|(number, _)| !history.troubled(*number, since, now)) {
             // One that does not answer its socket in time says nothing about members.
             let (Ok(status), Ok(claims)) = (node.status(), node.claims()) else { continue };

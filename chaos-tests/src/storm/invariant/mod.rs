@@ -5,8 +5,10 @@ pub mod backups;
 pub mod bounds;
 pub mod claims;
 pub mod exits;
+pub mod hostile;
 pub mod logs;
 pub mod members;
+pub mod versions;
 pub mod wire;
 
 use anyhow::{Result, bail};
@@ -15,7 +17,7 @@ use anyhow::{Result, bail};
 const FINDINGS: usize = 5;
 
 /// What was found wrong.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Findings {
     shown: Vec<String>,
     count: usize,
