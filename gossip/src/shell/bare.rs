@@ -1,7 +1,7 @@
 //! A member's transport without its engine: for tests that drive an [engine](crate::engine) themselves, or say on the
 //! true wire what no member says.
 //!
-//! Nothing of `nigh` uses it. It keeps a stream to every peer that it is connected to, as the [task](super::task) does,
+//! Nothing of `nigh` uses it. It keeps a stream to every peer that it is connected to, as the `super::task` does,
 //! and writes whatever it is given behind a length: a message, or octets that are none.
 //!
 //! Rejected: a second set-up of libp2p where the tests are (it would drift from the one that members use).

@@ -11,8 +11,8 @@
 //! | it writes about nobody else: others' claims and measurements are what they wrote, no origin goes away | `nigh claims`, `nigh latency` |
 //! | it convicts nobody by itself | `nigh peers` |
 //! | two pages of one version: every node names the culprit, and nobody else | `nigh equivocations` |
-//! | a flood costs others at most [`MOST_CPU`] of a core each | /proc |
-//! | within [`GONE_WITHIN`] of its revocation nothing of it is left anywhere, though it goes on knocking | `nigh peers`, `nigh claims` |
+//! | a flood costs others at most `MOST_CPU` of a core each | /proc |
+//! | within `GONE_WITHIN` of its revocation nothing of it is left anywhere, though it goes on knocking | `nigh peers`, `nigh claims` |
 //!
 //! That replicas are equal at rest is `converged`, that what fills memory is bounded `bounds`, that clients got only
 //! origins `answers`.
