@@ -53,6 +53,8 @@ const EQUAL_PATIENCE: Duration = Duration::from_secs(20);
 const LINE_EVERY: Duration = Duration::from_secs(4);
 /// A death must be known to all that can hear of it within this.
 const KNOWN_WITHIN: Duration = Duration::from_secs(VERDICT.as_secs() + LOOKS.as_secs());
+/// Of nodes that do not reach each other one is started anew so long after they were cut off.
+const ANEW_AFTER: Duration = Duration::from_secs(3);
 /// Sites of a generated globe.
 const SITES: usize = 60;
 
@@ -364,6 +366,10 @@ impl Storm {
                 let pause = planned.lasts / u32::try_from(nodes.len().max(1)).unwrap_or(1);
                 let each = nodes.iter().zip(0_u32..);
                 deeds.extend(each.map(|(node, turn)| (planned.at + pause * turn, deed(*node))));
+            }
+            if let Fault::Apart { nodes } = &planned.fault {
+                // Its pages get a new version, which the others can only hear of through the rest.
+                deeds.extend(nodes.first().map(|node| (planned.at + ANEW_AFTER, Deed::Bounce(*node))));
             }
             if let Fault::Steps { ms, .. } = &planned.fault {
                 let pause = planned.lasts / u32::try_from(ms.len().max(1)).unwrap_or(1);

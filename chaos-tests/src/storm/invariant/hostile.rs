@@ -92,6 +92,8 @@ pub struct Hostile {
     looks: usize,
     /// Claims of a hostile member that a node showed as void: it was heard.
     void: usize,
+    /// Looks at which one was seen to list others' cuts: it was heard.
+    listed: usize,
     /// Questions that came to one that lists itself for others' cuts.
     asked: usize,
     /// CPU by node: last seen, at rest, in a flood.
@@ -177,6 +179,7 @@ impl Hostile {
             self.findings.add(format!("{by} at {at:.0} s: {} is down for {}: {}", row.server, row.node, row.why));
         }
         for peer in &word.peers {
+            self.listed += usize::from(truth.hostile.contains_key(&peer.name) && peer.cuts.len() > 1);
             if truth.gone.contains(&peer.name) {
                 self.findings.add(format!("{by} at {at:.0} s: {} is revoked, and {}", peer.name, peer.verdict));
             }
@@ -214,6 +217,9 @@ impl Hostile {
         let mut findings = self.findings.clone();
         if there.contains(&Malice::Claims) && self.void == 0 {
             findings.add("nobody heard of a claim outside a certificate: this proves nothing".to_owned());
+        }
+        if there.contains(&Malice::Lies) && self.listed == 0 {
+            findings.add("nobody heard of one that lists others' cuts: this proves nothing".to_owned());
         }
         let most = self
             .flood

@@ -71,6 +71,18 @@ fn a_liar_that_is_held_to_its_certificate_is_no_finding() {
 }
 
 #[test]
+fn a_list_of_others_cuts_that_nobody_heard_of_proves_nothing() {
+    let verdict = |cuts: &[&str]| {
+        let mut said = word();
+        said.peers[1].cuts = cuts.iter().map(|cut| (*cut).to_owned()).collect();
+        let mut hostile = Hostile::default();
+        hostile.note(&said, &truth());
+        hostile.verdict(&history(Malice::Lies)).is_ok()
+    };
+    assert!(verdict(&["x01", "n01"]) && !verdict(&["x01"]));
+}
+
+#[test]
 fn claims_that_count_outside_the_certificate_are_found() {
     let mut said = word();
     said.claims.push(claim("x01", "10.1.0.53/32", false));
