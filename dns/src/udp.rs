@@ -72,11 +72,11 @@ pub(crate) fn run(socket: &UdpSocket, handler: &Handler, stop: &AtomicBool) {
         match batch.receive(socket) {
             Ok(count) => {
                 failures = 0;
-                let guards = shed.guards();
-                if let Some(order) = shed.batch(clock(), count == BATCH, || lost(socket)) {
+                let (at, guards) = (clock(), shed.guards());
+                if let Some(order) = shed.batch(at, count == BATCH, || lost(socket)) {
                     obey(socket, &order, !guards);
                 }
-                batch.answer(socket, handler, count, guards.then_some(&mut shed));
+                batch.answer(socket, handler, count, at, guards.then_some(&mut shed));
             }
             Err(error) if is_pause(&error) => {
                 if shed.guards()
@@ -181,9 +181,15 @@ impl Batch {
         Ok(count)
     }
 
-    /// Answers the packets that came, and tells who of the claimed they are from, if somebody wants to know.
-    fn answer(&mut self, socket: &UdpSocket, handler: &Handler, count: usize, mut guard: Option<&mut Shed>) {
-        let at = clock();
+    /// Answers the packets that came at that time, and tells who of the claimed they are from, if somebody wants to know.
+    fn answer(
+        &mut self,
+        socket: &UdpSocket,
+        handler: &Handler,
+        count: usize,
+        at: Duration,
+        mut guard: Option<&mut Shed>,
+    ) {
         let snapshot = handler.snapshot();
         let mut replies = 0;
         for (packet, (length, source)) in self.packets.chunks_exact(ROOM).zip(&self.came[..count]) {
@@ -220,7 +226,7 @@ impl Batch {
         let until = Instant::now() + LAST_CALLS;
         while Instant::now() < until {
             match self.receive(socket) {
-                Ok(count) => self.answer(socket, handler, count, None),
+                Ok(count) => self.answer(socket, handler, count, clock(), None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
@@ -231,7 +237,7 @@ impl Batch {
         let mut rounds = 0;
         while rounds < MOST_LATE && socket.set_nonblocking(true).is_ok() {
             let Ok(count) = self.receive(socket) else { return };
-            self.answer(socket, handler, count, None);
+            self.answer(socket, handler, count, clock(), None);
             rounds += 1;
         }
     }

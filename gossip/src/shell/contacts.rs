@@ -39,7 +39,7 @@ impl Contacts {
     pub(super) fn handle_connected(&mut self, connection: ConnectionId, node: Option<NodeId>) -> Option<String> {
         let address = self.dialled.remove(&connection)?;
         match node {
-            Some(node) => drop(self.met.insert(address.clone(), node)),
+            Some(node) => self.changed |= self.met.insert(address.clone(), node) != Some(node),
             None => self.put(&address, Some("what answers there is no node of a mesh".to_owned())),
         }
         Some(address)
@@ -71,9 +71,10 @@ impl Contacts {
         }
     }
 
-    /// Why they are not reached, now.
+    /// Why they are not reached; nothing while one of them is, for the mesh makes the others known.
     pub(super) fn obstacles(&self) -> Arc<BTreeMap<String, String>> {
-        self.obstacles.clone()
+        let one_talks = self.met.keys().any(|address| !self.obstacles.contains_key(address));
+        if one_talks { Arc::default() } else { self.obstacles.clone() }
     }
 
     /// Whether that is another than when this was asked last.
@@ -145,6 +146,14 @@ mod tests {
         contacts.handle_unresolved("fra:4242");
         assert!(told(&contacts).contains("no address"));
         assert!(contacts.dialled.is_empty());
+
+        // Of another mesh beside one that talks: this node is in the right one, and is told what else it needs.
+        contacts.handle_dialled(ConnectionId::new_unchecked(99), "nyc:4242".into());
+        contacts.handle_connected(ConnectionId::new_unchecked(99), Some(node(3)));
+        contacts.handle_opened(node(3));
+        assert!(contacts.obstacles().is_empty() && contacts.take_changed());
+        contacts.handle_foreign(node(3));
+        assert_eq!(contacts.obstacles().len(), 2);
         let long = "é".repeat(MAX_WORDS);
         assert!(shortened(&long).len() <= MAX_WORDS && !shortened(&long).is_empty());
         assert_eq!(shortened(&""), "");

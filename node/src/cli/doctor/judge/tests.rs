@@ -171,6 +171,12 @@ fn the_mesh_is_met_and_of_one_version_or_it_is_said() {
     let well = of(vec![peer("fra", alive, false), peer("nyc", alive, true)]);
     assert_eq!(told(&well), [(Grade::Ok, "1 other node, 1 alive, 1 linked"), (Grade::Ok, "all nodes run nigh 0.1.0")]);
     among(&of(vec![peer("fra", alive, false)]), Grade::Look, "knows no other one");
+    let lonely = mesh::Facts {
+        peers: vec![peer("fra", alive, false)],
+        bootstrap: vec![("nyc:4242".into(), Err("refused".into()))],
+        ..Default::default()
+    };
+    among(&mesh::judge(&lonely), Grade::Bad, "has met none of 1 first contact");
     among(&of(vec![peer("nyc", alive, false)]), Grade::Bad, "no link to any of 1 other node");
     among(&of(vec![peer("nyc", alive, true), peer("tyo", dead, false)]), Grade::Look, "dead: tyo");
     among(
