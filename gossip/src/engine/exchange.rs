@@ -130,17 +130,17 @@ impl Engine {
 
     fn handle_frame(&mut self, now: Moment, from: NodeId, frame: &Frame, way: Way) {
         let (key, stamp, digest) = (frame.header().key, frame.header().stamp, frame.header().digest);
+        if way == Way::News && self.spread.has(digest) {
+            self.handle_again(from, frame, way);
+            return;
+        }
         let held = self.replica.page(&key);
         // Equal numbers and another hash is an equivocation: the replica keeps the proof.
         if held.is_some_and(|held| {
             let mine = held.stamp();
             mine == stamp || (mine.major, mine.minor) > (stamp.major, stamp.minor)
         }) {
-            self.counts.pages_again += 1;
-            self.missing.remove(digest);
-            if way == Way::News {
-                self.handle_duplicate(from, key.owner, key.table);
-            }
+            self.handle_again(from, frame, way);
             return;
         }
         let Some(page) = frame.complete(held) else {
@@ -167,6 +167,16 @@ impl Engine {
                 self.missing.remove(digest);
                 self.spread.pass_by(digest);
             }
+        }
+    }
+
+    /// What is held already, or something newer: most of what a flood brings.
+    fn handle_again(&mut self, from: NodeId, frame: &Frame, way: Way) {
+        let header = frame.header();
+        self.counts.pages_again += 1;
+        self.missing.remove(header.digest);
+        if way == Way::News {
+            self.handle_duplicate(from, header.key.owner, header.key.table);
         }
     }
 

@@ -95,6 +95,11 @@ pub(super) struct Spread {
 }
 
 impl Spread {
+    /// It came a moment ago: asked for each copy that a flood brings, so that only the first looks into the replica.
+    pub(super) fn has(&self, digest: u64) -> bool {
+        self.pages.contains_key(&digest)
+    }
+
     /// It came a moment ago, or may not come.
     pub(super) fn knows(&self, digest: u64) -> bool {
         self.pages.contains_key(&digest) || self.passed_by.contains(&digest)
