@@ -145,25 +145,56 @@ fn member(world: &mut World, _: &Report) -> Result<String> {
     Ok(format!("all see all alive {:.1} s after it", begun.elapsed().as_secs_f64()))
 }
 
+/// A kind of noise, which lasts until this is dropped, and how much of it there was.
+enum Noise {
+    Datagrams(Spray),
+    Connections(Knock),
+}
+
+impl Noise {
+    fn sent(&self) -> u64 {
+        match self {
+            Self::Datagrams(spray) => spray.sent(),
+            Self::Connections(knock) => knock.begun(),
+        }
+    }
+}
+
+/// What knocks at the mesh port.
+const KINDS: [(&str, fn(&World) -> Result<Noise>); 3] = [
+    ("datagrams of noise", |world| {
+        let load = Load { to: world.mesh(), length: NOISE_LENGTH, fill: noise(), per_second: NOISE };
+        Ok(Noise::Datagrams(Spray::start(world.outside()?, load, world.seed, world.cores.others)?))
+    }),
+    ("beginnings of QUIC connections", |world| {
+        let load = Load { to: world.mesh(), length: INITIAL_LENGTH, fill: initials(), per_second: INITIALS };
+        Ok(Noise::Datagrams(Spray::start(world.outside()?, load, world.seed, world.cores.others)?))
+    }),
+    ("beginnings of TCP connections", |world| {
+        let knock = Knock::start(world.outside()?, world.mesh(), KNOCKS, world.seed, world.cores.others)?;
+        Ok(Noise::Connections(knock))
+    }),
+];
+
+/// Looks while these kinds of noise last; what they were, each with how many a second, and what was seen.
+fn under(world: &mut World, kinds: &[(&str, fn(&World) -> Result<Noise>)]) -> Result<(String, Seen)> {
+    let noises = kinds.iter().map(|(name, start)| Ok((*name, start(world)?))).collect::<Result<Vec<_>>>()?;
+    let begun = Instant::now();
+    let seen = look(world)?;
+    let took = begun.elapsed().as_secs_f64();
+    let sizes: Vec<String> =
+        noises.iter().map(|(name, noise)| format!("{:.0} {name}", noise.sent() as f64 / took)).collect();
+    Ok((format!("{} a second", sizes.join(", ")), seen))
+}
+
 fn mesh_port(world: &mut World, report: &Report) -> Result<String> {
     let before = look(world)?;
     report.say(&format!("without noise: {}", before.text()));
-    let (to, core, seed) = (world.mesh(), world.cores.others, world.seed);
-    let load = |fill, length, per_second| Load { to, length, fill, per_second };
-    let outside = world.outside()?;
-    let noise = Spray::start(outside, load(noise(), NOISE_LENGTH, NOISE), seed, core)?;
-    let initials = Spray::start(outside, load(initials(), INITIAL_LENGTH, INITIALS), seed, core)?;
-    let knock = Knock::start(outside, to, KNOCKS, seed, core)?;
-    let begun = Instant::now();
-    let seen = look(world)?;
-    let rate = |sent: u64| sent as f64 / begun.elapsed().as_secs_f64();
-    let size = format!(
-        "{:.0} datagrams of noise, {:.0} beginnings of QUIC connections and {:.0} of TCP a second",
-        rate(noise.sent()),
-        rate(initials.sent()),
-        rate(knock.begun())
-    );
-    drop((noise, initials, knock));
+    for kind in KINDS {
+        let (size, seen) = under(world, &[kind])?;
+        report.say(&format!("with {size}: {:+.1} % of a core", (seen.cpu - before.cpu) * 100.0));
+    }
+    let (size, seen) = under(world, &KINDS)?;
     report.say(&format!("with {size}: {}", seen.text()));
     let cost = judge::cost(before.cpu, seen.cpu);
     let steady = judge::kept("the steady resolver", &before.steady, &seen.steady)?;
