@@ -1,8 +1,9 @@
 //! `nigh trace`: the chain root -> DNS-A -> DNS-B -> DNS-LB, walked as a resolver walks it, with every step shown.
 //!
-//! [`walk`] is the core, [`reading`] judges a reply, [`roles`] says what each server was, [`words`] what it said; here and
+//! [`walk`] is the core, [`beside`] says who else is to be asked, [`reading`] judges a reply, [`roles`] says what each server was, [`words`] what it said; here and
 //! in [`wire`] is the I/O.
 
+mod beside;
 mod explained;
 pub(super) mod reading;
 pub(super) mod report;
@@ -94,6 +95,11 @@ impl Beginning {
         Ok(if self.root.is_empty() { roots::iana() } else { roots::own(&self.root) })
     }
 
+    /// The addresses that were given to begin at; none if it begins at the Internet's root, or by a file.
+    pub(super) fn named(&self) -> Vec<String> {
+        self.root.iter().chain(&self.server).map(ToString::to_string).collect()
+    }
+
     /// The port of all servers.
     pub(super) fn port(&self) -> u16 {
         if self.port == 0 { 53 } else { self.port }
@@ -126,6 +132,7 @@ impl Args {
             port: self.beginning.port(),
             resolver: self.resolver,
             mesh,
+            beside: true,
         };
         let (trace, _) = walked(plan, Some(&client)).await;
         match self.json {

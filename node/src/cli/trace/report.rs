@@ -96,6 +96,8 @@ pub(crate) struct Step {
     pub(crate) notes: Vec<String>,
     /// The name server whose address was wanted; none: the walk's own question.
     pub(crate) side_way: Option<String>,
+    /// Asked when the walk had ended, because another resolver may come to this server.
+    pub(crate) beside: bool,
 }
 
 /// What a server is in the chain.

@@ -22,7 +22,11 @@ pub(super) fn give(steps: &mut [Step], zones: &[Name], from_root: bool) {
     let parent = parent.map(|step| step.zone.clone());
     for step in steps {
         let zone = name(&step.zone);
-        let in_mesh = |step: &Step| !from_root && step.zone == "." && answers(step.came);
+        // A denial without a node's name may as well be that of a DNS-A which delegates nothing.
+        let in_mesh = |step: &Step| {
+            let denies = matches!(step.came, Came::NoData | Came::NxDomain);
+            !from_root && step.zone == "." && (answers(step.came) || denies && step.node.is_some())
+        };
         step.role = match (&mesh, zone) {
             _ if step.side_way.is_some() => Role::Zone,
             (Some(mesh), Some(zone)) if zone == *mesh => Role::DnsB,
@@ -39,10 +43,10 @@ pub(super) fn give(steps: &mut [Step], zones: &[Name], from_root: bool) {
 }
 
 fn answers(came: Came) -> bool {
-    matches!(came, Came::Answer | Came::Alias | Came::NoData | Came::NxDomain)
+    matches!(came, Came::Answer | Came::Alias)
 }
 
-fn name(text: &str) -> Option<Name> {
+pub(super) fn name(text: &str) -> Option<Name> {
     let mut name = Name::from_ascii(text).ok()?;
     name.set_fqdn(true);
     Some(name)

@@ -16,11 +16,16 @@ pub(super) fn page(trace: &Trace) -> String {
     let rows: Vec<[String; 4]> = trace.steps.iter().map(row).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths = [width(0), width(1), width(2), width(3)];
-    for (number, (step, row)) in trace.steps.iter().zip(&rows).enumerate() {
+    let fine_beside = |step: &Step| step.beside && step.faults.is_empty();
+    for (number, (step, row)) in trace.steps.iter().zip(&rows).enumerate().filter(|(_, (step, _))| !fine_beside(step)) {
         let [role, zone, server, by] = row;
         let [w0, w1, w2, w3] = widths;
         let took = format!("{:.1} ms", step.took_ms);
-        lines.push(format!("{:>2}  {role:w0$}  {zone:w1$}  {server:w2$}  {by:w3$}  {took:>10}", number + 1));
+        let number = if step.beside { "+".to_owned() } else { (number + 1).to_string() };
+        lines.push(format!("{number:>2}  {role:w0$}  {zone:w1$}  {server:w2$}  {by:w3$}  {took:>10}"));
+        if step.beside {
+            lines.push("      beside the way: another resolver may come to it".to_owned());
+        }
         if let Some(side) = &step.side_way {
             lines.push(format!("      on the way aside, for the address of {side}"));
         }
@@ -28,6 +33,11 @@ pub(super) fn page(trace: &Trace) -> String {
         lines.extend(step.servers.iter().map(|server| format!("        {server}")));
         lines.extend(step.notes.iter().map(|note| format!("      {note}")));
         lines.extend(step.faults.iter().map(|fault| format!("    ! {fault}")));
+    }
+    match trace.steps.iter().filter(|step| fine_beside(step)).count() {
+        0 => {}
+        1 => lines.push(" +  the other server beside the way serves its zone as well".to_owned()),
+        fine => lines.push(format!(" +  {fine} other servers beside the way serve their zones as well")),
     }
     lines.push(String::new());
     lines.push(ending(trace));
@@ -49,7 +59,7 @@ fn row(step: &Step) -> [String; 4] {
 }
 
 fn ending(trace: &Trace) -> String {
-    let questions = trace.steps.iter().filter(|step| step.by != By::Explain).count();
+    let questions = trace.steps.iter().filter(|step| step.by != By::Explain && !step.beside).count();
     let asked = if questions == 1 { "1 question".to_owned() } else { format!("{questions} questions") };
     let cost = format!("{asked}, {:.1} ms", trace.took_ms);
     let faults = match trace.faults {

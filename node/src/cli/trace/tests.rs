@@ -112,7 +112,7 @@ impl World {
 
 fn plan(asked: &str) -> Plan {
     let start = roots::own(&["10.0.0.53".parse().unwrap()]);
-    Plan { name: name(asked), rtype: RecordType::A, start, port: 53, resolver: None, mesh: None }
+    Plan { name: name(asked), rtype: RecordType::A, start, port: 53, resolver: None, mesh: None, beside: false }
 }
 
 const ROOT: &str = "10.0.0.53";
@@ -239,6 +239,52 @@ fn a_resolvers_view_is_explained_by_the_node_that_was_asked_and_walked_on_from()
     let trace = world.walk(of_resolver(), |_, _| Err("draining".into()));
     assert_eq!((trace.view, trace.ending), (View::Own, Ending::Answer));
     assert!(trace.notes.iter().any(|note| note.contains("draining")), "{:?}", trace.notes);
+}
+
+#[test]
+fn servers_beside_the_way_are_asked_too_and_what_is_wrong_with_them_is_a_fault() {
+    let beside = || Plan { beside: true, ..plan("www.lb.lab") };
+    let walk = |world: World| world.walk(beside(), |_, _| Err("nobody was to be asked".into()));
+    let alias = "aa; an www.lb.lab CNAME www.fra.lb.lab";
+    let well = walk(world().says(FRA, "www.lb.lab", alias));
+    assert_eq!((well.ending, well.faults, well.took_ms), (Ending::Answer, 0, 40.0));
+    let last = well.steps.last().unwrap();
+    assert_eq!((last.beside, last.role, last.server.ip().to_string()), (true, Role::DnsB, FRA.to_owned()));
+    let page = super::show::page(&well);
+    assert!(page.contains("the other server beside the way") && page.contains("after 4 questions"), "{page}");
+
+    let faulty = |world: World| {
+        let trace = walk(world);
+        assert_eq!((trace.ending, trace.faults), (Ending::Answer, 1), "{trace:?}");
+        trace.steps.last().unwrap().faults[0].clone()
+    };
+    assert!(faulty(world()).contains("no reply"));
+    assert!(faulty(world().says(FRA, "www.lb.lab", "REFUSED")).contains("does not serve lb.lab"));
+    let denial = "aa; NXDOMAIN; ns lb.lab SOA ns-fra.lb.lab";
+    assert!(faulty(world().says(FRA, "www.lb.lab", denial)).contains("denies what 10.81.0.2 has"));
+    let two = "ns lab NS ns.lab; ns lab NS ns2.lab; ar ns.lab A 10.0.1.53; ar ns2.lab A 10.0.2.53";
+    let old = "aa; NXDOMAIN; ns lab SOA ns.lab";
+    let secondary = world().says(ROOT, "*", two).says("10.0.2.53", "*", old).says(FRA, "www.lb.lab", alias);
+    assert!(walk(secondary).steps.iter().any(|step| step.role == Role::DnsA && step.beside && step.faults.len() == 1));
+}
+
+#[test]
+fn a_parent_that_does_not_delegate_a_zone_of_the_mesh_is_a_fault_and_no_dns_b() {
+    let denial = "aa; NXDOMAIN; ns lab SOA ns.lab";
+    let trace = World::default().says(ROOT, "*", denial).walk(
+        Plan { start: roots::at(ROOT.parse().unwrap(), name("lab")), resolver: None, ..of_resolver() },
+        |_, _| Err("nobody was to be asked".into()),
+    );
+    assert_eq!((trace.ending, trace.faults, trace.steps[0].role), (Ending::NxDomain, 1, Role::Zone));
+    assert!(trace.steps[0].faults[0].contains("does not delegate lb.lab"), "{:?}", trace.steps[0].faults);
+}
+
+#[test]
+fn nothing_asked_took_no_time_and_says_where_else_to_begin() {
+    let (mut walk, _) = Walk::begin(plan("www.lb.lab"));
+    let Next::Done(trace) = walk.heard(Heard::NoWay, Duration::ZERO) else { panic!() };
+    assert!(trace.took_ms.is_sign_positive(), "not -0.0 ms");
+    assert!(trace.why.contains("--server ADDRESS --zone ZONE"), "{}", trace.why);
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //! Invariant: pure, and every walk ends: each question counts against [`MAX_ASKED`], each alias against
 //! [`MAX_ALIASES`], each way aside against [`MAX_DEPTH`], and referrals are followed downwards only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use hickory_proto::rr::{Name, RecordType};
 
 use super::reading::{self, Delegation, Found, NameServer, Reading, is_below, plain};
 use super::report::{By, Came, Ending, Role, Step, Trace, View};
-use super::{roles, words};
+use super::{beside, roles, words};
 use crate::catalogue::name::mnemonic;
 
 /// Questions of one walk: all servers of three zones silent, and then some.
@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) resolver: Option<IpAddr>,
     /// The mesh, if one can be asked.
     pub(crate) mesh: Option<Known>,
+    /// Whether to ask the servers [beside the way](beside) as well.
+    pub(crate) beside: bool,
 }
 
 /// A question to send.
@@ -148,6 +150,9 @@ pub(crate) struct Walk {
     notes: Vec<String>,
     /// The aliases that the walk's own name went through.
     through: Vec<String>,
+    /// How the walk ended, while those beside the way are asked.
+    ended: Option<(Ending, Vec<String>)>,
+    beside: VecDeque<(Name, Ask)>,
 }
 
 impl Walk {
@@ -170,6 +175,8 @@ impl Walk {
             steps: Vec::new(),
             notes: Vec::new(),
             through: Vec::new(),
+            ended: None,
+            beside: VecDeque::new(),
         };
         let next = walk.advance();
         (walk, next)
@@ -178,6 +185,9 @@ impl Walk {
     /// What came of the question.
     pub(crate) fn heard(&mut self, heard: Heard, took: Duration) -> Next {
         let Some((zone, ask)) = self.asked.take() else { return self.advance() };
+        if let Some(ended) = self.ended.take() {
+            return self.heard_beside(heard, (zone, ask), took, ended);
+        }
         let mut step = self.step(&zone, &ask, took);
         let (message, octets) = match heard {
             Heard::NoWay => {
@@ -224,6 +234,56 @@ impl Walk {
                     None => self.follow(&zone, reading),
                 }
             }
+        }
+    }
+
+    /// What came of a question to a server beside the way.
+    fn heard_beside(
+        &mut self,
+        heard: Heard,
+        (zone, ask): (Name, Ask),
+        took: Duration,
+        ended: (Ending, Vec<String>),
+    ) -> Next {
+        let mut step = Step { beside: true, ..self.step(&zone, &ask, took) };
+        match heard {
+            Heard::NoWay => return self.go_beside(ended),
+            Heard::Nothing(why) => {
+                step.means = "no reply; a resolver that comes here turns to the next server".to_owned();
+                step.faults.push(format!("{}: {why}", ask.server));
+            }
+            Heard::Reply(message, _) if message.metadata.truncation && !ask.tcp => {
+                self.ended = Some(ended);
+                return self.send(zone, Ask { tcp: true, ..ask });
+            }
+            Heard::Reply(message, octets) => {
+                step.octets = Some(octets);
+                words::options(&message, &mut step);
+                match reading::read(&message, &zone, &ask.name, ask.rtype) {
+                    Ok(reading) => {
+                        words::tell(&reading, &mut step);
+                        step.faults.extend(beside::contradiction(&self.steps, &step));
+                    }
+                    Err(why) => {
+                        step.came = Came::Lame;
+                        step.means = "of no use; a resolver that comes here turns to the next server".to_owned();
+                        step.faults.push(why);
+                    }
+                }
+            }
+        }
+        self.steps.push(step);
+        self.go_beside(ended)
+    }
+
+    /// Asks the next server beside the way.
+    fn go_beside(&mut self, ended: (Ending, Vec<String>)) -> Next {
+        match self.beside.pop_front() {
+            Some((zone, ask)) => {
+                self.ended = Some(ended);
+                self.send(zone, ask)
+            }
+            None => self.done(ended.0, ended.1, String::new()),
         }
     }
 
@@ -388,7 +448,13 @@ impl Walk {
                 self.frames.push(Frame { name: server.clone(), rtype, aliases: 0, wanted_by: Some((server, zone)) });
                 self.advance()
             }
-            _ => self.fail(format!("no server of {} gives a usable reply", plain(&zone))),
+            _ => {
+                let elsewhere = match zone == self.plan.start.zone {
+                    true => "; begin elsewhere, with --root ADDRESS or --server ADDRESS --zone ZONE",
+                    false => "",
+                };
+                self.fail(format!("no server of {} gives a usable reply{elsewhere}", plain(&zone)))
+            }
         }
     }
 
@@ -433,13 +499,46 @@ impl Walk {
             faults: Vec::new(),
             notes: Vec::new(),
             side_way: self.frames.last().and_then(|frame| frame.wanted_by.as_ref()).map(|(server, _)| plain(server)),
+            beside: false,
         }
     }
 
     fn finish(&mut self, ending: Ending, records: Vec<String>, why: String) -> Next {
-        let mut steps = std::mem::take(&mut self.steps);
+        self.give_roles();
+        if !self.plan.beside || ending == Ending::Failed {
+            return self.done(ending, records, why);
+        }
+        self.beside = beside::questions(&self.steps, &self.known, &self.plan);
+        self.go_beside((ending, records))
+    }
+
+    fn give_roles(&mut self) {
         let zones = self.plan.mesh.as_ref().map(|mesh| mesh.zones.as_slice()).unwrap_or_default();
-        roles::give(&mut steps, zones, self.starts_at_root());
+        let from_root = self.starts_at_root();
+        roles::give(&mut self.steps, zones, from_root);
+    }
+
+    /// A zone of the mesh that nobody on the way knew of, though the name lies in it.
+    fn undelegated(&self) -> Option<Name> {
+        let mesh = self.plan.mesh.as_ref()?;
+        let zone = mesh.zones.iter().find(|zone| zone.zone_of(&self.plan.name))?;
+        let met = |step: &Step| {
+            roles::name(&step.zone).is_some_and(|at| zone.zone_of(&at)) || mesh.nodes.contains_key(&step.server.ip())
+        };
+        (!self.steps.iter().any(met)).then(|| zone.clone())
+    }
+
+    fn done(&mut self, ending: Ending, records: Vec<String>, why: String) -> Next {
+        self.give_roles();
+        if matches!(ending, Ending::NoData | Ending::NxDomain)
+            && let Some(zone) = self.undelegated()
+            && let Some(last) = self.steps.iter_mut().rfind(|step| !step.beside)
+        {
+            let zone = plain(&zone);
+            last.faults
+                .push(format!("does not delegate {zone}, which the mesh serves: `nigh doctor` says what to write"));
+        }
+        let steps = std::mem::take(&mut self.steps);
         let mut notes = std::mem::take(&mut self.notes);
         let view = match (self.plan.resolver, self.explained, self.took_subnet) {
             (Some(_), true, _) => View::Explained,
@@ -450,13 +549,13 @@ impl Walk {
             notes.insert(0, words::view(view, resolver, &steps));
         }
         notes.dedup();
-        let real = steps.iter().filter(|step| step.by != By::Explain);
+        let real = steps.iter().filter(|step| step.by != By::Explain && !step.beside);
         Next::Done(Box::new(Trace {
             name: plain(&self.plan.name),
             rtype: mnemonic(self.plan.rtype.into()),
             resolver: self.plan.resolver,
             view,
-            took_ms: real.map(|step| step.took_ms).sum(),
+            took_ms: real.map(|step| step.took_ms).fold(0.0, |sum, took| sum + took),
             faults: steps.iter().map(|step| step.faults.len()).sum(),
             steps,
             ending,

@@ -37,6 +37,7 @@ pub(crate) async fn look(
             .iter()
             .find(|line| line.zone == text(zone) && !line.trouble.is_empty())
             .map(|line| line.trouble.clone()),
+        begun_at: beginning.named(),
         ..Facts::default()
     };
     let plan = walk_for(zone.clone(), RecordType::NS, beginning)?;
@@ -78,7 +79,15 @@ fn no_way<T>(said: &Result<T, String>) -> bool {
 }
 
 fn walk_for(name: Name, rtype: RecordType, beginning: &Beginning) -> anyhow::Result<Plan> {
-    Ok(Plan { name, rtype, start: beginning.start()?, port: beginning.port(), resolver: None, mesh: None })
+    Ok(Plan {
+        name,
+        rtype,
+        start: beginning.start()?,
+        port: beginning.port(),
+        resolver: None,
+        mesh: None,
+        beside: false,
+    })
 }
 
 fn trouble(trace: &Trace) -> Trouble {

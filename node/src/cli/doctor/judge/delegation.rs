@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) asked: BTreeMap<IpAddr, Result<Served, String>>,
     /// The nodes: name, addresses for DNS, and whether referrals go to them.
     pub(crate) nodes: Vec<(String, Vec<IpAddr>, bool)>,
+    /// The addresses that somebody named to begin at.
+    pub(crate) begun_at: Vec<String>,
     /// What the node that keeps the delegation complains of.
     pub(crate) keeper: Option<String>,
 }
@@ -87,7 +89,12 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
             findings.push(Finding::look(
                 Area::Delegation,
                 format!("{zone}: DNS-A could not be asked: {why}"),
-                "run this where UDP and TCP port 53 go out, or say where to begin: --root ADDRESS, or --server ADDRESS --zone PARENT",
+                match facts.begun_at.as_slice() {
+                    [] => "run this where UDP and TCP port 53 go out, or say where to begin: --root ADDRESS, or --server ADDRESS \
+                           --zone PARENT"
+                        .to_owned(),
+                    given => format!("look whether a name server runs at {} and is reached from here", named(given)),
+                },
             ));
             return findings;
         }
@@ -156,10 +163,15 @@ fn servers(facts: &Facts, listed: &Listed, parent: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let live = facts.nodes.iter().filter(|(_, addresses, live)| *live && !addresses.is_empty()).count();
     if listed.servers.len() < FEWEST.min(live) {
+        let addresses: Vec<IpAddr> = listed.servers.values().flatten().copied().collect();
+        let who = match addresses.iter().find_map(|address| node(facts, *address)) {
+            Some((node, _)) => format!("{node}, of {live} nodes"),
+            None => "which is none of the nodes".to_owned(),
+        };
         findings.push(Finding::look(
             Area::Delegation,
-            format!("{zone}: {parent} lists a single node of {live}: while it is away nobody new is answered"),
-            format!("list four to eight nodes there: {}", records(facts)),
+            format!("{zone}: {parent} lists a single server, {who}: while it is away nobody new is answered"),
+            format!("list {} there: {}", how_many(live), records(facts)),
         ));
     }
     if listed.servers.len() > MOST {
@@ -192,6 +204,14 @@ fn servers(facts: &Facts, listed: &Listed, parent: &str) -> Vec<Finding> {
         findings.extend(addresses.iter().filter_map(|address| odd(facts, parent, name, *address)));
     }
     findings
+}
+
+/// How many nodes a zone's parent should list: what resolvers look at, or all there are.
+fn how_many(live: usize) -> String {
+    match live {
+        0..=3 => format!("all {live} nodes"),
+        _ => "four to eight nodes".to_owned(),
+    }
 }
 
 /// The node that tells of an address, and whether referrals go to it.

@@ -212,6 +212,7 @@ fn delegated() -> Delegated {
         parents: vec![(at("192.0.2.53:53"), Ok(listed.clone())), (at("192.0.2.54:53"), Ok(listed))],
         asked: BTreeMap::from([(ip("192.0.2.1"), served("fra")), (ip("192.0.2.2"), served("nyc"))]),
         nodes: vec![("fra".into(), vec![ip("192.0.2.1")], true), ("nyc".into(), vec![ip("192.0.2.2")], true)],
+        begun_at: Vec::new(),
         keeper: None,
     }
 }
@@ -236,6 +237,11 @@ fn a_delegation_is_held_against_the_nodes() {
         "lb.lab. NS ns-fra.lb.lab.; ns-fra.lb.lab. A 192.0.2.1; lb.lab. NS ns-nyc.lb.lab.; ns-nyc.lb.lab. A 192.0.2.2";
     assert_eq!(missing[0].todo, format!("write into lab: {records}"));
     one(&changed(|facts| facts.trouble = Some(Trouble::NotAsked("silence".into()))), Grade::Look, "silence");
+    let named = changed(|facts| {
+        facts.trouble = Some(Trouble::NotAsked("silence".into()));
+        facts.begun_at = vec!["192.0.2.53".into()];
+    });
+    assert_eq!(named[0].todo, "look whether a name server runs at 192.0.2.53 and is reached from here");
     one(&changed(|facts| facts.keeper = Some("REFUSED".into())), Grade::Look, "cannot keep its delegation: REFUSED");
 
     let lame = |facts: &mut Delegated| {
@@ -264,7 +270,16 @@ fn a_delegation_is_held_against_the_nodes() {
 #[test]
 fn a_delegation_that_is_thin_torn_or_short_lived_is_told() {
     let single = |listed: &mut Listed| drop(listed.servers.remove("ns-nyc.lb.lab"));
-    one(&changed(|facts| listing(facts, single)), Grade::Look, "lists a single node of 2");
+    let thin = changed(|facts| listing(facts, single));
+    one(&thin, Grade::Look, "lists a single server, fra, of 2 nodes");
+    assert!(thin[0].todo.starts_with("list all 2 nodes there: "), "{}", thin[0].todo);
+    let other = changed(|facts| {
+        listing(facts, single);
+        listing(facts, |listed| {
+            drop(listed.servers.insert("ns-fra.lb.lab".into(), BTreeSet::from([ip("192.0.2.53")])))
+        });
+    });
+    among(&other, Grade::Look, "lists a single server, which is none of the nodes");
     let no_glue = |listed: &mut Listed| listed.servers.get_mut("ns-nyc.lb.lab").unwrap().clear();
     one(&changed(|facts| listing(facts, no_glue)), Grade::Bad, "gives no address for ns-nyc.lb.lab");
     one(&changed(|facts| listing(facts, |listed| listed.ttl = 60)), Grade::Look, "a TTL of 60 s");
