@@ -24,9 +24,9 @@ pub mod stub;
 pub mod unbound;
 pub mod wire;
 
-use crate::lab::{Daemon, Namespace, Run};
+use crate::lab::{Daemon, Namespace, Run, netns};
 use crate::machine;
-use crate::wan::{Link, Port, Wan};
+use crate::wan::{DEVICE, Link, Port, Wan};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,6 +116,12 @@ impl Bed {
     /// The namespace of a host.
     pub fn space(&self, host: &str) -> Result<&Namespace> {
         self.spaces.get(host).with_context(|| format!("no host {host} in this bed"))
+    }
+
+    /// From which of its addresses a host's packets leave, if their program leaves that to the routing table.
+    pub fn leaves_from(&self, host: &str, source: Ipv4Addr) -> Result<()> {
+        let route = format!("route replace 10.0.0.0/{PREFIX_LEN} dev {DEVICE} proto kernel scope link src {source}");
+        netns::configure(self.space(host)?.name(), &[route])
     }
 
     /// Starts a program on a host; its log is `PROGRAM.log` in the host's directory.

@@ -105,6 +105,11 @@ pub enum Fault {
         /// The origins.
         origins: Vec<usize>,
     },
+    /// The resolvers ask from another address, which nobody claims: their ISP renumbers.
+    Renumber {
+        /// The points of presence.
+        nodes: Vec<usize>,
+    },
     /// DNS-A is killed.
     DnsADown,
     /// The node runs for a fifth of the time: 20 ms, then it stands still for 80.
@@ -169,7 +174,7 @@ pub enum Fault {
 }
 
 /// The kinds, by which scenarios ask for them.
-pub const KINDS: [&str; 34] = [
+pub const KINDS: [&str; 35] = [
     "kill",
     "kill-some",
     "kill-half",
@@ -204,6 +209,7 @@ pub const KINDS: [&str; 34] = [
     "hostile-equivocates",
     "hostile-floods",
     "apart",
+    "renumber",
 ];
 
 /// The nodes that are of the other version where there are two.
@@ -240,6 +246,7 @@ impl Fault {
             "partition" => Self::Partition { nodes: some(nodes / 2, random) },
             "island" => Self::Partition { nodes: some(1, random) },
             "apart" => Self::Apart { nodes: every_other(nodes) },
+            "renumber" => Self::Renumber { nodes: some(nodes / 2, random) },
             "one-way" => Self::OneWay { nodes: some(1, random) },
             "loss" => Self::Loss { nodes: some(nodes / 2, random), percent: random.random_range(5..=20) },
             "delay" => Self::Delay { nodes: some(nodes / 2, random), ms: random.random_range(20..=150) },
@@ -284,6 +291,7 @@ impl Fault {
             | Self::Apart { nodes }
             | Self::OneWay { nodes }
             | Self::Starve { nodes }
+            | Self::Renumber { nodes }
             | Self::Loss { nodes, .. }
             | Self::Steps { nodes, .. }
             | Self::Reorder { nodes, .. }
@@ -389,6 +397,7 @@ impl fmt::Display for Fault {
             Self::Restart { nodes: all } => write!(f, "restart, one by one, {}", nodes(all)),
             Self::Partition { nodes: all } => write!(f, "cut off from the others: {}", nodes(all)),
             Self::Apart { nodes: all } => write!(f, "out of each other's reach: {}", nodes(all)),
+            Self::Renumber { nodes: all } => write!(f, "their resolvers get another address: {}", nodes(all)),
             Self::OneWay { nodes: all } => write!(f, "heard by nobody: {}", nodes(all)),
             Self::Loss { nodes: all, percent } => write!(f, "{percent} % loss at {}", nodes(all)),
             Self::Delay { nodes: all, ms } => write!(f, "{ms} ms more each way at {}", nodes(all)),

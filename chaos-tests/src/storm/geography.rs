@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Points of presence that addresses are laid out for.
@@ -128,6 +128,8 @@ pub struct Pop {
     pub address: Ipv4Addr,
     /// The resolver's.
     pub resolver: Ipv4Addr,
+    /// The one that its questions come from when its ISP renumbers.
+    pub renumbered: Ipv4Addr,
 }
 
 /// A web server.
@@ -170,6 +172,7 @@ impl Geography {
             at: *at,
             address: Ipv4Addr::new(10, octet(number + 1), 0, 2),
             resolver: Ipv4Addr::new(10, octet(number + 1), 0, 53),
+            renumbered: Ipv4Addr::new(10, octet(number + 1), 1, 53),
         };
         let origin = |(number, at): (usize, &usize)| Origin {
             id: format!("o{:02}", number + 1),
@@ -188,6 +191,13 @@ impl Geography {
         let pop = self.pops.iter().find(|pop| pop.node == host || pop.isp == host).map(|pop| pop.at);
         let origin = self.origins.iter().find(|origin| origin.id == host).map(|origin| origin.at);
         pop.or(origin).or(self.pops.first().map(|pop| pop.at)).unwrap_or_default()
+    }
+
+    /// Has a resolver go by its first address, whichever it asked from: its cache is one.
+    pub fn name_resolver(&self, address: &mut SocketAddr) {
+        if let Some(pop) = self.pops.iter().find(|pop| IpAddr::from(pop.renumbered) == address.ip()) {
+            address.set_ip(pop.resolver.into());
+        }
     }
 
     /// The round trip between two hosts.
@@ -216,10 +226,24 @@ mod tests {
     use super::{Distances, Geography, POPS_MAX};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     fn globe(seed: u64) -> Geography {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         Geography::draw(Distances::generated(30, &mut random), 8, 5, seed).unwrap()
+    }
+
+    #[test]
+    fn a_resolver_has_one_name_for_both_of_its_addresses() {
+        let globe = globe(7);
+        let pop = &globe.pops[3];
+        let named = |address: Ipv4Addr| {
+            let mut address = SocketAddr::from((address, 4711));
+            globe.name_resolver(&mut address);
+            address
+        };
+        assert_eq!(named(pop.renumbered), SocketAddr::from((pop.resolver, 4711)));
+        assert_eq!(named(pop.address), SocketAddr::from((pop.address, 4711)));
     }
 
     #[test]

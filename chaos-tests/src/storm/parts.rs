@@ -65,7 +65,7 @@ pub(super) fn hosts(geography: &Geography, plan: &Plan) -> Vec<Host> {
     let host = |name: &str, address| Host::new(name, "", address);
     let mut hosts = vec![host("root", ROOT), host("dns-a", DNS_A), host(NOWHERE_HOST, NOWHERE)];
     for pop in &geography.pops {
-        hosts.extend([host(&pop.node, pop.address), host(&pop.isp, pop.resolver)]);
+        hosts.extend([host(&pop.node, pop.address), host(&pop.isp, pop.resolver).with([pop.renumbered.into()])]);
     }
     hosts.extend(super::hostile::hosts(plan));
     hosts.extend(geography.origins.iter().map(|origin| host(&origin.id, origin.address)));

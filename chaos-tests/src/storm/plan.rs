@@ -43,7 +43,7 @@ pub struct Profile {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Profile; 18] = [
+pub const SCENARIOS: [Profile; 19] = [
     Profile {
         gap: 13,
         ..Profile::of(
@@ -73,6 +73,12 @@ pub const SCENARIOS: [Profile; 18] = [
         "an origin is down, hangs, errs, is slow, flaps",
         &["origin-down", "origin-hangs", "origin-errs", "origin-slow", "origin-flaps"],
         (20, 30),
+    ),
+    Profile::of(
+        "renumber",
+        "resolvers ask from addresses that nobody claims, for longer than a CNAME lives",
+        &["renumber"],
+        (70, 75),
     ),
     Profile::of("dns-a", "DNS-A is down while nodes die", &["dns-a-down"], (20, 30)),
     Profile::of(

@@ -426,7 +426,8 @@ impl Storm {
         self.members.look(world, &self.history, self.start.elapsed());
         self.hostile.look(world, &self.history, self.start.elapsed());
         self.versions.look(world, &self.outcome.plan, &self.history, self.start.elapsed());
-        let said = wire::read(&world.bed.wan().listen());
+        let mut said = wire::read(&world.bed.wan().listen());
+        said.iter_mut().for_each(|said| world.geography.name_resolver(&mut said.to));
         let pops = &world.geography.pops;
         let node =
             |address: IpAddr| pops.iter().find(|pop| IpAddr::from(pop.address) == address).map(|pop| pop.node.clone());

@@ -31,7 +31,7 @@ impl Timeline {
         let nodes: String = (1..=self.nodes.len()).map(|number| format!(" n{number:02}")).collect();
         let isps: String = (1..=self.clients.len()).map(|number| format!(" isp{number:02}")).collect();
         format!(
-            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, | hears the other version only, > not heard, ~ loss, delay or disorder, D disk, F flood, c clock, b blind, R revoked\n\
+            "{nodes} |{isps}\nnodes: . here, X killed, r restarted in turn, z stopped, / cut off, | hears the other version only, > not heard, ~ loss, delay or disorder, D disk, F flood, c clock, b blind, R revoked, @ resolver renumbered\n\
              ISPs: the origin that clients get; ! with failed lookups"
         )
     }
@@ -54,6 +54,7 @@ impl Timeline {
             Fault::Blind { .. } => 'b',
             Fault::Revoke { .. } => 'R',
             Fault::Roll { .. } => 'r',
+            Fault::Renumber { .. } => '@',
             _ => return,
         };
         for node in fault.nodes() {

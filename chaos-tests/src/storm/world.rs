@@ -106,9 +106,9 @@ impl World {
             .map(|origin| nginx::start(&bed, &origin.id, &[origin.address.into()]))
             .collect::<Result<_>>()?;
         for (pop, resolver) in geography.pops.iter().zip(resolvers.iter().cycle()) {
-            let started =
-                resolver::start(&bed, *resolver, &pop.isp, pop.resolver.into(), &[ROOT.into()], &Manner::default());
-            daemons.push(started?);
+            bed.leaves_from(&pop.isp, pop.resolver)?;
+            let manner = Manner { routed: true, ..Manner::default() };
+            daemons.push(resolver::start(&bed, *resolver, &pop.isp, pop.resolver.into(), &[ROOT.into()], &manner)?);
         }
         report.say("root, DNS-A, resolvers and origins answer");
         let operator = Operator::init(&options.nigh, bed.run().directory())?;
@@ -230,6 +230,7 @@ impl World {
             Fault::DiskFull { node } => fill(&self.node(*node)?.state().join(BALLAST)),
             Fault::Clock { node, minutes } => set_clock(self.node(*node)?, *minutes),
             Fault::Blind { nodes } => self.origins_out_of_reach(nodes, true),
+            Fault::Renumber { nodes } => self.renumber(nodes, true),
             Fault::Revoke { node } => {
                 self.away.insert(*node);
                 let (_, through) = self.present().next().context("no node is there")?;
@@ -358,6 +359,7 @@ impl World {
             Fault::DiskFull { node } => remove(&self.node(*node)?.state().join(BALLAST)),
             Fault::Clock { node, .. } => set_clock(self.node(*node)?, 0),
             Fault::Blind { nodes } => self.origins_out_of_reach(nodes, false),
+            Fault::Renumber { nodes } => self.renumber(nodes, false),
             Fault::Revoke { node } => {
                 self.kill(*node)?;
                 let (_, through) = self.present().next().context("no node is there")?;
@@ -512,6 +514,14 @@ impl World {
             REMEMBERED.iter().try_for_each(|name| copy(&node.state().join(name), &saved.join(name)))?;
         }
         Ok(())
+    }
+
+    /// Has resolvers ask from their other address, or from their own again.
+    fn renumber(&self, nodes: &[usize], on: bool) -> Result<()> {
+        nodes.iter().try_for_each(|node| {
+            let pop = self.pop(*node)?;
+            self.bed.leaves_from(&pop.isp, if on { pop.renumbered } else { pop.resolver })
+        })
     }
 
     /// Cuts the ways between nodes and all origins, or heals them.

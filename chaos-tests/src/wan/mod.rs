@@ -24,5 +24,5 @@ pub mod switch;
 pub mod tap;
 
 pub use self::core::{HostId, Link, Stats};
-pub use self::switch::{Port, Wan};
+pub use self::switch::{DEVICE, Port, Wan};
 pub use self::tap::Captured;

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// The device that every host sees.
-const DEVICE: &str = "eth0";
+pub const DEVICE: &str = "eth0";
 /// Packets read from one device before the others get their turn and due packets leave.
 const BATCH: usize = 32;
 /// Larger than any IP packet but IPv6's jumbograms, which no device here sends.

@@ -160,8 +160,11 @@ impl Noise {
     }
 }
 
+/// What it is called, and what starts it.
+type Kind = (&'static str, fn(&World) -> Result<Noise>);
+
 /// What knocks at the mesh port.
-const KINDS: [(&str, fn(&World) -> Result<Noise>); 3] = [
+const KINDS: [Kind; 3] = [
     ("datagrams of noise", |world| {
         let load = Load { to: world.mesh(), length: NOISE_LENGTH, fill: noise(), per_second: NOISE };
         Ok(Noise::Datagrams(Spray::start(world.outside()?, load, world.seed, world.cores.others)?))
@@ -177,7 +180,7 @@ const KINDS: [(&str, fn(&World) -> Result<Noise>); 3] = [
 ];
 
 /// Looks while these kinds of noise last; what they were, each with how many a second, and what was seen.
-fn under(world: &mut World, kinds: &[(&str, fn(&World) -> Result<Noise>)]) -> Result<(String, Seen)> {
+fn under(world: &mut World, kinds: &[Kind]) -> Result<(String, Seen)> {
     let noises = kinds.iter().map(|(name, start)| Ok((*name, start(world)?))).collect::<Result<Vec<_>>>()?;
     let begun = Instant::now();
     let seen = look(world)?;
