@@ -22,7 +22,6 @@ use crate::{
     catalogue::{self, Catalogue, Records},
     discovery::judge::Judge,
     dns_a::pool::{Contributor, Pools},
-    measure::isolation::HELD,
     membership::{self, State},
     tables::{
         self,
@@ -114,7 +113,7 @@ impl Facts {
         others.fold((0, 0), |(alike, others), (_, node)| {
             let mut rows = node.rows.iter().flat_map(|page| page.iter()).peekable();
             let measures = rows.peek().is_some();
-            (alike + usize::from(rows.any(|row| row.why == HELD)), others + usize::from(measures))
+            (alike + usize::from(rows.any(|row| row.held)), others + usize::from(measures))
         })
     }
 

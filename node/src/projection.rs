@@ -189,7 +189,7 @@ fn rows<'a>(
             loss: f32::from(row.loss_permille) / 1000.0,
             load: row.load_permille.map(|load| f32::from(load) / 1000.0),
             as_of: sampled.unwrap_or(node.confirmed),
-            why: row.why.clone(),
+            why: row.why().to_owned(),
         })
     })
 }

@@ -21,7 +21,6 @@ use crate::{
         Deadband, Measurements, State,
         deadband::{Told, Verdict},
         filter::Path,
-        isolation::HELD,
         order::{Entrant, Line},
     },
     tables::{
@@ -237,12 +236,9 @@ fn to_row(row: &crate::measure::Row) -> Row {
         rtt_us: reading.rtt.map(micros),
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         loss_permille: (reading.loss * 1000.0).round() as u16,
-        why: if reading.state == State::Up && reading.why != HELD {
-            String::new()
-        } else {
-            latency::reason(&reading.why)
-        },
+        why: if reading.state == State::Up { String::new() } else { latency::reason(&reading.why) },
         load_permille: row.load.map(|load| (load * 1000.0).round() as u16),
+        held: reading.held,
     }
 }
 
@@ -263,8 +259,7 @@ fn told(row: &Row) -> Told {
         Health::Up => State::Up,
         Health::Down => State::Down,
     };
-    let held = row.why == HELD;
-    Told { state, rtt: row.rtt(), loss_permille: row.loss_permille, load_permille: row.load_permille, held }
+    Told { state, rtt: row.rtt(), loss_permille: row.loss_permille, load_permille: row.load_permille, held: row.held }
 }
 
 #[cfg(test)]
@@ -272,7 +267,15 @@ mod tests {
     use super::*;
 
     fn row(state: Health, rtt_us: Option<u32>) -> Row {
-        Row { server: ServerKey(7), state, rtt_us, loss_permille: 0, why: String::new(), load_permille: None }
+        Row {
+            server: ServerKey(7),
+            state,
+            rtt_us,
+            loss_permille: 0,
+            why: String::new(),
+            load_permille: None,
+            held: false,
+        }
     }
 
     fn measured(service: &str, server: &str, host: u8, millis: u64) -> Arc<crate::measure::Row> {

@@ -504,7 +504,7 @@ fn latency<'a>(
             loss: f64::from(row.loss_permille) / 1000.0,
             load: row.load_permille.map(|load| f64::from(load) / 1000.0),
             age_s: (now.saturating_sub(node.confirmed).as_secs_f64() * 10.0).round() / 10.0,
-            why: row.why.clone(),
+            why: row.why().to_owned(),
             flapping: false,
         })
     })

@@ -87,6 +87,6 @@ fn cell(row: Option<&Row>, share: f64) -> HeatCell {
         loss: row.map_or(0.0, |row| f64::from(row.loss_permille) / 1000.0),
         load: row.and_then(|row| row.load_permille).map(|load| f64::from(load) / 1000.0),
         share: (share * 1e4).round() / 1e4,
-        why: row.map(|row| row.why.clone()).unwrap_or_default(),
+        why: row.map(|row| row.why().to_owned()).unwrap_or_default(),
     }
 }

@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::filter::{Reading, State};
-use super::isolation::HELD;
 
 /// Least time between two publications of a page that only move RTTs.
 pub const SPACING: Duration = Duration::from_secs(1);
@@ -49,7 +48,7 @@ impl From<&Reading> for Told {
     fn from(reading: &Reading) -> Self {
         // In 0..=1000 whatever the float is: casts saturate, NaN becomes 0.
         let loss_permille = (reading.loss * 1000.0).round() as u16;
-        Self { state: reading.state, rtt: reading.rtt, loss_permille, load_permille: None, held: reading.why == HELD }
+        Self { state: reading.state, rtt: reading.rtt, loss_permille, load_permille: None, held: reading.held }
     }
 }
 

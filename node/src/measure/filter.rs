@@ -53,6 +53,8 @@ pub struct Reading {
     pub sampled: Option<Duration>,
     /// Why the last failed probe failed; empty when no sample of the window did.
     pub why: String,
+    /// It stands as it was, because none of this node's probes is answered any more.
+    pub held: bool,
 }
 
 /// The samples of one probe.
@@ -145,6 +147,7 @@ impl Filter {
             loss: self.window.loss(),
             sampled: self.sampled,
             why,
+            held: false,
         }
     }
 

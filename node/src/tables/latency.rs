@@ -11,6 +11,7 @@ use nigh_gossip::{Slot, codec};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_ROWS, ROWS_PER_PAGE};
+use crate::measure::isolation::HELD;
 
 /// The longest reason that is sent or taken, in bytes.
 const MAX_WHY: usize = 80;
@@ -51,6 +52,16 @@ pub struct Row {
     /// Thousandths of its capacity in use, as it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_permille: Option<u16>,
+    /// It is the last good reading: no probe of its node is answered any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+}
+
+impl Row {
+    /// Why it is down, or not fresh; empty when all is well.
+    pub fn why(&self) -> &str {
+        if self.held { HELD } else { &self.why }
+    }
 }
 
 /// A server's state as it travels.
@@ -130,6 +141,7 @@ mod tests {
             loss_permille: 10,
             why: if n.is_multiple_of(3) { "connect: refused".into() } else { String::new() },
             load_permille: n.is_multiple_of(2).then_some(310),
+            held: n.is_multiple_of(5),
         }
     }
 
@@ -160,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_read_by_versions_that_know_nothing_of_load_and_the_other_way_round() {
+    fn rows_are_read_by_versions_that_know_less_and_the_other_way_round() {
         let first =
             First { server: ServerKey(7), state: Health::Up, rtt_us: Some(9), loss_permille: 1, why: "".into() };
         let row = Row {
@@ -170,11 +182,13 @@ mod tests {
             loss_permille: 1,
             why: String::new(),
             load_permille: None,
+            held: false,
         };
         assert_eq!(codec::encode(&[&row]), codec::encode(&[&first]));
         assert_eq!(decode(&codec::encode(&[&first])).unwrap(), std::slice::from_ref(&row));
-        let loaded = Row { load_permille: Some(500), ..row };
-        let read: Vec<First> = codec::decode(&codec::encode(&[&loaded])).unwrap();
+        let newer = Row { load_permille: Some(500), held: true, ..row };
+        assert_eq!(newer.why(), HELD);
+        let read: Vec<First> = codec::decode(&codec::encode(&[&newer])).unwrap();
         assert_eq!(read, [first]);
     }
 

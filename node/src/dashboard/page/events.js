@@ -10,6 +10,7 @@ const line = (happening, fresh) => h("li", { class: `tone-${happening.tone}${fre
   h("i", { "aria-hidden": "true" }), h("span", { title: happening.text }, happening.text));
 
 export function showHappenings(all) {
+  $("events-zone").textContent = `times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
   const list = $("events-body");
   list.removeAttribute("aria-busy");
   last = all.at(-1)?.id ?? 0;

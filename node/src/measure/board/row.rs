@@ -39,6 +39,7 @@ impl Row {
             loss: 0.0,
             sampled: None,
             why: String::new(),
+            held: false,
         };
         let every = target.probe.health.interval;
         Self { target: Arc::new(target), reading, every, flapping: false, load: None, seen: Seen::default() }

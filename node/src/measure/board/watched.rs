@@ -7,7 +7,7 @@ use super::row::{ProbeReport, Role, Row};
 use super::{Pace, STALE};
 use crate::measure::damping::Damping;
 use crate::measure::filter::{Filter, Reading, State};
-use crate::measure::isolation::{HELD, Standing, Witness};
+use crate::measure::isolation::{Standing, Witness};
 use crate::measure::load::Gauge;
 use crate::measure::orca::Report;
 use crate::measure::outcome::{Attempt, Outcome, Seen};
@@ -148,7 +148,7 @@ impl Watched {
         let (mut reading, held) = self.own(standing);
         let patience = every * STALE + self.probe.spec.timeout;
         if held && matches!(standing, Standing::Isolated { .. }) && reading.state == State::Up {
-            reading.why = HELD.to_owned();
+            reading.held = true;
         }
         if !held && self.made.is_some_and(|at| at + patience < now) {
             reading.state = State::Unknown;
