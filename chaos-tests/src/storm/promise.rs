@@ -12,9 +12,9 @@ pub const NEW_BACKUP: Duration = Duration::from_secs(5);
 pub const EQUAL_AFTER_KILL: Duration = Duration::from_secs(10);
 /// The same from the heal of a partition.
 pub const EQUAL_AFTER_SPLIT: Duration = Duration::from_secs(5);
-/// How long an origin that died may still be answered: probes that fail (`fall` x interval + timeout), the news, the TTL
-/// of the service, and the resolver's way.
-pub const STALE: Duration = Duration::from_secs(7);
+/// How long an origin that died may still be answered: probes that fail (two, a second apart, and their timeout: 2.9 s), the
+/// news, and as long as a resolver keeps an answer with a TTL of a second: Knot Resolver keeps every answer for 5 s.
+pub const STALE: Duration = Duration::from_secs(9);
 /// How long resolvers avoid servers that they found silent, at the most (unbound tries others first for so long).
 pub const AVOIDED: Duration = Duration::from_secs(30);
 /// How late a resolver may be with what it asks when a CNAME has ended: unbound was seen to need 4 s.
