@@ -8,9 +8,11 @@ use nigh_chaos::machine::{self, Need};
 use nigh_chaos::report;
 use nigh_chaos::scenario::{self, End, Options, Pick, Scenario};
 use nigh_chaos::storm;
+use nigh_chaos::storm::plan::Plan;
 use nigh_chaos::wan::session;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Scenarios against real resolvers on an emulated WAN.
 #[derive(Parser)]
@@ -66,7 +68,7 @@ enum Command {
     Quick(Storm),
     /// Every storm once, with the seed given (about forty minutes); at the end a line for each.
     Full(Storm),
-    /// Mixed storms, one seed after the other, for so many hours.
+    /// One mesh, with a fault every ten seconds for so many hours (`--pops 30` is what it is meant for).
     Soak {
         #[command(flatten)]
         storm: Storm,
@@ -259,7 +261,8 @@ fn storms(names: &[&str], given: &Storm, seed: u64) -> Result<ExitCode> {
     let mut all = true;
     for name in names {
         let profile = storm::plan::Profile::named(name)?;
-        let end = play_storm(&profile, given, seed)?;
+        let drawn = Plan::draw(&profile, seed, given.pops, given.origins)?;
+        let end = play_plan(Plan { other: given.other.clone(), ..drawn }, &format!("one {name}"), given)?;
         all &= end == End::Passed || end == End::Skipped && !machine::skipping_fails();
         rows.push(vec![(*name).to_owned(), seed.to_string(), format!("{end:?}").to_lowercase()]);
         if nigh_chaos::sys::interrupted() {
@@ -273,35 +276,31 @@ fn storms(names: &[&str], given: &Storm, seed: u64) -> Result<ExitCode> {
 }
 
 fn soak(given: &Storm, hours: f64) -> Result<ExitCode> {
-    let begun = std::time::Instant::now();
-    let mut seed = given.run.seed;
-    while begun.elapsed().as_secs_f64() < hours * 3600.0 && !nigh_chaos::sys::interrupted() {
-        let code = storms(&["mixed"], given, seed)?;
-        if code != ExitCode::SUCCESS {
-            return Ok(code);
-        }
-        seed = seed.wrapping_add(1);
-    }
-    Ok(ExitCode::SUCCESS)
+    let length = Duration::try_from_secs_f64(hours * 3600.0).context("--hours is no length of time")?;
+    let plan = Plan::soak(given.run.seed, given.pops, given.origins, length)?;
+    let end = play_plan(plan, &format!("soak --hours {hours}"), given)?;
+    let fine = end == End::Passed || end == End::Skipped && !machine::skipping_fails();
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn play_storm(profile: &storm::plan::Profile, given: &Storm, seed: u64) -> Result<End> {
+/// Plays a plan, or only shows it; `command` is what repeats it, without seed and counts.
+fn play_plan(plan: Plan, command: &str, given: &Storm) -> Result<End> {
+    let run = given.run.clone();
+    if run.list {
+        report::line(&plan.text());
+        return Ok(End::Passed);
+    }
     let source = match (&given.places, &given.matrix) {
         (Some(places), _) => storm::Source::List(places.clone()),
         (None, Some(matrix)) => storm::Source::Matrix(matrix.clone()),
         (None, None) => storm::Source::Globe,
     };
-    let run = given.run.clone();
+    let seed = plan.seed;
     let options = Options { keep: run.keep, seed, nigh: nigh(run.nigh)?, pick: Pick::default(), json: false };
-    let json = given.json.as_ref().map(|folder| folder.join(format!("{}-{seed}.json", profile.name)));
-    let other = given.other.clone();
-    let parts = storm::Given { pops: given.pops, origins: given.origins, source, other, json };
-    if run.list {
-        let plan = storm::plan::Plan::draw(profile, seed, given.pops, given.origins)?;
-        report::line(&plan.text());
-        return Ok(End::Passed);
-    }
-    storm::run(profile, &parts, &options)
+    let json = given.json.as_ref().map(|folder| folder.join(format!("{}-{seed}.json", plan.scenario)));
+    let again = format!("chaos {command} --seed {seed} --pops {} --origins {}", given.pops, given.origins);
+    let parts = storm::Given { pops: given.pops, origins: given.origins, source, json };
+    storm::run(plan, &again, &parts, &options)
 }
 
 fn nigh(given: Option<PathBuf>) -> Result<PathBuf> {

@@ -5,7 +5,7 @@
 //!           0                  gap                                        judged
 //! ```
 //!
-//! Faults of `mixed` overlap; those of a scenario about one kind do not, so that what is seen has one cause.
+//! Faults of `mixed` and of a soak overlap; those of a scenario about one kind do not, so that what is seen has one cause.
 //!
 //! **Invariant:** a scenario, a seed and the counts give one plan, so a run can be repeated by its first line.
 
@@ -21,6 +21,43 @@ use std::time::Duration;
 
 /// Faults of a mixed run that may be on at a time.
 const AT_ONCE: usize = 2;
+
+/// What a soak draws from: what may be done beside something else.
+const SOAK: Profile = Profile::of(
+    "soak",
+    "anything, every ten seconds, to one mesh",
+    &[
+        "kill",
+        "kill",
+        "stop",
+        "starve",
+        "island",
+        "one-way",
+        "loss",
+        "delay",
+        "delay-steps",
+        "reorder",
+        "origin-down",
+        "origin-hangs",
+        "origin-errs",
+        "origin-slow",
+        "dns-a-down",
+        "disk-wiped",
+        "disk-rolled-back",
+        "disk-corrupt",
+        "blind",
+        "renumber",
+        "revoke",
+        "flood",
+        "stranger",
+    ],
+    (8, 25),
+);
+
+/// Between two blows of a soak.
+const BLOW_EVERY: Duration = Duration::from_secs(10);
+/// Faults drawn for one blow, until one of them touches nothing that is on.
+const DRAWS: usize = 30;
 
 /// The storm in which half of the nodes are of another version.
 pub const VERSIONS: &str = "versions";
@@ -209,6 +246,30 @@ impl Plan {
         Ok(Self { scenario: profile.name.to_owned(), seed, pops, origins, faults, other: None })
     }
 
+    /// Draws a plan of such a length with a fault every ten seconds.
+    pub fn soak(seed: u64, pops: usize, origins: usize, length: Duration) -> Result<Self> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x736f_616b);
+        let (least, most) = SOAK.lasts;
+        let gap = Duration::from_secs(SOAK.gap);
+        let mut faults: Vec<Planned> = Vec::new();
+        let mut at = Duration::ZERO;
+        while at < length {
+            for _ in 0..DRAWS {
+                let kind = SOAK.kinds.choose(&mut random).copied().unwrap_or_default();
+                let lasts = Duration::from_secs(random.random_range(least..=most));
+                let fault =
+                    Fault::draw(kind, pops, origins, &mut random).with_context(|| format!("no fault {kind}"))?;
+                let mut on = faults.iter().filter(|other| at < other.at + other.lasts + gap);
+                if !on.any(|other| touch(&other.fault, &fault)) {
+                    faults.push(Planned { at, lasts, fault });
+                    break;
+                }
+            }
+            at += BLOW_EVERY;
+        }
+        Ok(Self { scenario: SOAK.name.to_owned(), seed, pops, origins, faults, other: None })
+    }
+
     /// When the last fault has healed.
     pub fn ends(&self) -> Duration {
         self.faults.iter().map(|planned| planned.at + planned.lasts).max().unwrap_or_default()
@@ -253,6 +314,7 @@ fn touch(a: &Fault, b: &Fault) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{Plan, Profile, SCENARIOS, touch};
+    use std::time::Duration;
 
     #[test]
     fn a_seed_is_a_plan() {
@@ -261,6 +323,23 @@ mod tests {
         assert_eq!(plan(5), plan(5));
         assert_ne!(plan(5), plan(6));
         assert!(Profile::named("plague").is_err());
+    }
+
+    #[test]
+    fn a_soak_has_a_fault_for_nearly_every_ten_seconds_and_none_to_what_is_hit_already() {
+        for seed in 0..20 {
+            let plan = Plan::soak(seed, 30, 4, Duration::from_secs(3600)).unwrap();
+            assert!((330..=360).contains(&plan.faults.len()), "seed {seed}: {}", plan.faults.len());
+            for (number, a) in plan.faults.iter().enumerate() {
+                let later = plan.faults.iter().skip(number + 1);
+                let mut on = later.take_while(|b| b.at < a.at + a.lasts);
+                assert!(on.all(|b| !touch(&a.fault, &b.fault)), "seed {seed}: {a:?}");
+            }
+        }
+        assert_eq!(
+            Plan::soak(1, 30, 4, Duration::from_secs(600)).unwrap(),
+            Plan::soak(1, 30, 4, Duration::from_secs(600)).unwrap()
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::invariant::{
 };
 use super::oracle::{self, Asked, Judged};
 use super::outcome::{Death, Outcome, Use};
-use super::plan::{Plan, Profile, VERSIONS};
+use super::plan::{Plan, VERSIONS};
 use super::promise::{CNAME_TTL, LOOKS, VERDICT};
 use super::timeline::Timeline;
 use super::world::World;
@@ -79,17 +79,14 @@ pub struct Given {
     pub origins: usize,
     /// Distances.
     pub source: Source,
-    /// Another version of the program, for rolling upgrades.
-    pub other: Option<PathBuf>,
     /// Where the outcome is written.
     pub json: Option<PathBuf>,
 }
 
-/// Draws the plan, prints it, plays it, judges it.
-pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
+/// Prints a plan, plays it, judges it; `again` is the command that repeats it.
+pub fn run(plan: Plan, again: &str, given: &Given, options: &Options) -> Result<End> {
     let say = crate::report::line;
     let geography = geography(given, options.seed)?;
-    let plan = Plan { other: given.other.clone(), ..Plan::draw(profile, options.seed, given.pops, given.origins)? };
     say(&plan.text());
     let resolvers = installed();
     if plan.scenario == VERSIONS && plan.other.is_none() {
@@ -143,10 +140,7 @@ pub fn run(profile: &Profile, given: &Given, options: &Options) -> Result<End> {
     if report.passed() {
         return Ok(End::Passed);
     }
-    say(&format!(
-        "Again: chaos one {} --seed {} --pops {} --origins {}",
-        profile.name, options.seed, given.pops, given.origins
-    ));
+    say(&format!("Again: {again}"));
     Ok(End::Failed)
 }
 
@@ -434,7 +428,7 @@ impl Storm {
         let resolvers: Vec<IpAddr> = pops.iter().map(|pop| pop.resolver.into()).collect();
         self.wire.look(&said, &resolvers, node);
         self.hostile.read(&said, &resolvers);
-        self.bounds.look(world);
+        self.bounds.look(world, self.start.elapsed());
         self.judge(world, report);
         self.learn_of_deaths(world);
         let now = self.start.elapsed();
