@@ -47,7 +47,7 @@ pub struct Reading {
     pub srtt: Option<Duration>,
     /// RTT variation, RFC 6298; for people.
     pub spread: Option<Duration>,
-    /// Share of the window's samples that failed, 0 to 1.
+    /// Share of the window's samples that failed, 0 to 1. An outage is no loss: it counts from when the server came up.
     pub loss: f32,
     /// When the last sample came, on the process's clock.
     pub sampled: Option<Duration>,
@@ -121,7 +121,11 @@ impl Filter {
         self.obstacle = None;
         self.sampled = Some(now);
         self.window.push(now, sample);
+        let before = self.health.state();
         self.health.record(sample.is_some());
+        if before != State::Up && self.health.state() == State::Up {
+            self.window.forget_failures();
+        }
         if let Some(rtt) = sample {
             self.answered = Some(now);
             self.smoothed = Some(Smoothed::with(self.smoothed, rtt));

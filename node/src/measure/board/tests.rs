@@ -337,8 +337,8 @@ fn the_distance_comes_from_the_probe_that_is_there_for_it() {
     };
     // One that does not answer echoes is placed by what there is.
     assert_eq!(run(&mut board, SECOND * 10, None, true), (State::Up, Some(80), true));
-    assert_eq!(run(&mut board, SECOND * 20, Some(20), true), (State::Up, Some(20), true));
-    assert_eq!(run(&mut board, SECOND * 30, Some(20), false), (State::Down, Some(20), true));
+    assert_eq!(run(&mut board, SECOND * 20, Some(20), true), (State::Up, Some(20), false));
+    assert_eq!(run(&mut board, SECOND * 30, Some(20), false), (State::Down, Some(20), false));
     // Echoes say nothing about its health, either way.
     assert_eq!(run(&mut board, SECOND * 90, None, true).0, State::Up);
     let roles: Vec<_> = board.report(SECOND * 90).iter().map(|report| report.role.as_str()).collect();

@@ -103,9 +103,26 @@ fn a_server_that_is_down_keeps_its_last_rtt_and_starts_afresh() {
 }
 
 #[test]
+fn an_outage_is_no_loss_of_the_path_once_it_is_over() {
+    let mut filter = Filter::new(2, 3);
+    // It was started after this node.
+    feed(&mut filter, &[failure(), failure()]);
+    assert_eq!(filter.reading().loss, 1.0);
+    feed(&mut filter, &[answer(20)]);
+    assert_eq!((filter.reading().state, filter.reading().loss, filter.reading().why.as_str()), (State::Up, 0.0, ""));
+    // One lost packet of ten is.
+    feed(&mut filter, &[vec![answer(20); 8], vec![failure()]].concat());
+    assert!((filter.reading().loss - 0.1).abs() < 1e-6);
+    feed(&mut filter, &vec![failure(); 9]);
+    assert_eq!(filter.reading().state, State::Down);
+    feed(&mut filter, &[answer(20), answer(20)]);
+    assert_eq!((filter.reading().state, filter.reading().loss), (State::Up, 0.0));
+}
+
+#[test]
 fn the_reason_goes_when_the_window_has_forgotten_the_failure() {
     let mut filter = Filter::new(2, 3);
-    feed(&mut filter, &[failure()]);
+    feed(&mut filter, &[answer(20), failure()]);
     feed(&mut filter, &vec![answer(20); WINDOW - 1]);
     assert_eq!(filter.reading().why, "timeout after 1s");
     assert!((filter.reading().loss - 1.0 / 30.0).abs() < 1e-6);

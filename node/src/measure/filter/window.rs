@@ -39,6 +39,11 @@ impl Window {
         self.samples.iter().filter(|(_, sample)| sample.is_none()).count()
     }
 
+    /// The outage is over: what failed in it says nothing about the path.
+    pub fn forget_failures(&mut self) {
+        self.samples.retain(|(_, sample)| sample.is_some());
+    }
+
     /// The share of samples that failed, 0 to 1.
     pub fn loss(&self) -> f32 {
         // At most 30 each: exact in f32.
