@@ -7,7 +7,11 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use ed25519_dalek::SigningKey;
 use nigh_gossip::{
-    Certificate, Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table, verdict::Verdict,
+    Certificate, Key, Mesh, MeshConfig, MeshError, MeshView, NodeId, Owner, Page, Slot, Table,
+    frame::Frame,
+    message::Message,
+    shell::bare::{Bare, Heard},
+    verdict::Verdict,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -208,6 +212,34 @@ async fn a_killed_node_that_returns_at_once_is_heard_too() {
         });
         assert!(heard.await.is_ok(), "one went on writing to the connection of the life before");
     }
+}
+
+/// Each page costs a signature, on the thread that keeps the heartbeats.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_sends_without_end_is_read_at_its_pace() {
+    const PAGES: u32 = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = [free_port(), free_port()];
+    let _one = Mesh::start(config(1, a, &[], dir.path())).await.unwrap();
+    let signing = SigningKey::from_bytes(&[2; 32]);
+    let mut two = Bare::new(&signing, operator().verifying_key().into(), &[b]).unwrap();
+    two.dial(a);
+    while !matches!(tokio::time::timeout(DEADLINE, two.next()).await.unwrap(), Heard::Up(_)) {}
+    let hello = Message::Hello { version: 2, certificate: Some(certificate(2)), appointment: None };
+    assert!(two.send(id(1), hello.encode()));
+    let page = |slot| {
+        let key = Key { owner: Owner::Node(id(2)), table: Table(16), slot: Slot::page(slot) };
+        Frame::from(Page::sign(&signing, key, 1, 1, vec![7; 64]))
+    };
+    let news = Message::News((0..PAGES).map(page).collect()).encode();
+    let (begun, mut sent) = (tokio::time::Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(5) {
+        sent += u64::from(two.send(id(1), news.clone()));
+        let _ = tokio::time::timeout(Duration::from_micros(200), two.next()).await;
+    }
+    // A burst of 8,000 pages, 4,000 a second, and what waits unread in a window of a mebibyte: some 6,000 pages.
+    let pages = sent * u64::from(PAGES);
+    assert!((1_000..40_000).contains(&pages), "{pages} pages were read in five seconds");
 }
 
 /// With ports of its own, so that only the state is shared.

@@ -21,6 +21,7 @@ pub mod bare;
 mod contacts;
 mod disk;
 mod door;
+mod pace;
 mod saving;
 mod streams;
 mod swarm;

@@ -22,6 +22,11 @@ use crate::id::NodeId;
 const MAX_CONNECTIONS: u32 = 512;
 /// Handshakes in progress from outside: they cost CPU before we know who it is.
 const MAX_PENDING_IN: u32 = 64;
+/// Bytes of a stream that wait here unread, at the most: libp2p's ten million would be what each member that is read at its
+/// [pace](super::pace) can make us hold. A round trip of 200 ms leaves five megabytes a second.
+const WINDOW: u32 = 1 << 20;
+/// Streams that a peer may have open: the present one, and old ones on their way out.
+const STREAMS: u32 = 8;
 /// Both ends may dial at once; a limit of one could close both connections.
 const MAX_PER_PEER: u32 = 2;
 /// A link holds a stream, which keeps its connection; this is for connections that never got one.
@@ -46,7 +51,12 @@ pub(super) fn build(signing: &SigningKey, listen: &[SocketAddr]) -> Result<Swarm
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .map_err(|error| MeshError::Transport(error.to_string()))?
-        .with_quic()
+        .with_quic_config(|mut quic| {
+            quic.max_stream_data = WINDOW;
+            quic.max_connection_data = 2 * WINDOW;
+            quic.max_concurrent_stream_limit = STREAMS;
+            quic
+        })
         .with_behaviour(|_| Behaviour {
             streams: libp2p_stream::Behaviour::new(),
             barred: allow_block_list::Behaviour::default(),

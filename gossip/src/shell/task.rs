@@ -26,6 +26,7 @@ use super::{
     contacts::Contacts,
     disk::{self, Remembered, Store},
     door::{self, Origin},
+    pace::Paces,
     saving::Saver,
     streams::{read_all, write_all},
     swarm::{self, Behaviour, Transport},
@@ -108,6 +109,8 @@ pub(super) struct Task {
     /// and nothing that a member says before our own stream to it is up gets lost. At most [`STREAMS_PER_PEER`] for
     /// each connection.
     waiting: Vec<(NodeId, oneshot::Sender<()>)>,
+    /// How fast each peer is read.
+    paces: Paces,
     links: u64,
     connections: BTreeMap<NodeId, Connections>,
     contacts: Contacts,
@@ -169,6 +172,7 @@ impl Task {
             writers: BTreeMap::new(),
             readers: BTreeMap::new(),
             waiting: Vec::new(),
+            paces: Paces::default(),
             links: 0,
             connections: BTreeMap::new(),
             contacts: Contacts::default(),
@@ -356,9 +360,10 @@ impl Task {
         }
         let (go_on, heard) = oneshot::channel();
         self.waiting.push((peer, go_on));
-        let events = self.sender.clone();
+        let (events, pace, start) = (self.sender.clone(), self.paces.of(self.now(), peer), self.start);
         self.side_tasks.spawn(async move {
-            if let Err(error) = read_all(peer, &mut stream, heard, &events).await {
+            let clock = || start.elapsed().into();
+            if let Err(error) = read_all(peer, &mut stream, heard, &events, &pace, clock).await {
                 tracing::debug!(peer = %peer.short(), %error, "stream ended");
             }
             let _ = events.send(Event::ReaderEnded { peer }).await;

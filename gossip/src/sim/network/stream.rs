@@ -17,7 +17,7 @@ use super::super::traffic::PACKET;
 use crate::{message::Message, time::Moment};
 
 /// Bytes in flight to one peer before the sender has to wait: a receiver that does not read (it is paused, or the path
-/// is cut) holds up its senders. The window of a QUIC stream in the shell's transport.
+/// is cut) holds up its senders. A quarter of what the shell's transport gives a QUIC stream.
 pub(crate) const WINDOW: usize = 256 * 1024;
 /// Packets after a lost one whose acknowledgements tell of the loss (RFC 9002 section 6.1.1).
 const REORDERING: u8 = 3;
