@@ -88,8 +88,25 @@ impl History {
         times.into_iter().find(|at| self.is_silent(pop, *at))
     }
 
+    /// A time within these at which none of these nodes could be heard from the resolver at `pop`.
+    pub fn were_silent(
+        &self,
+        nodes: &BTreeSet<usize>,
+        pop: usize,
+        from: Duration,
+        until: Duration,
+    ) -> Option<Duration> {
+        let blows = self.spells.iter().map(|spell| spell.from).filter(|at| (from..=until).contains(at));
+        let mut times = blows.chain([from]);
+        times.find(|at| nodes.iter().all(|node| self.is_silenced(*node, pop, *at)))
+    }
+
+    fn is_silenced(&self, node: usize, pop: usize, at: Duration) -> bool {
+        self.spells.iter().any(|spell| spell.covers(at, at) && spell.silences(node, pop))
+    }
+
     fn is_silent(&self, pop: usize, at: Duration) -> bool {
-        let silenced = |node: usize| self.spells.iter().any(|spell| spell.covers(at, at) && spell.silences(node, pop));
+        let silenced = |node: usize| self.is_silenced(node, pop, at);
         let served = self.served.iter().rev().find(|(since, _)| *since <= at).and_then(|(_, all)| all.get(&pop));
         match served {
             Some(servers) if !servers.is_empty() => servers.iter().all(|node| silenced(*node)),

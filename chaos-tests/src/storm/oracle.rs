@@ -6,6 +6,7 @@
 //! | an address of an origin that was away all that time, or of none | wrong |
 //! | no address, though a server of the resolver's cut could be heard | wrong |
 //! | no address within [`AFTERMATH`] of a time at which no server of the cut could be heard | excused, and counted |
+//! | no address within [`AVOIDED`] of a time at which none of the nodes could be heard that DNS-A lists | excused, and counted: a CNAME that ends then cannot be renewed |
 //!
 //! While nothing is wrong the answer must also be the nearest: that is asked of the quiet phase, where nothing is left to
 //! excuse ([`nearest`]).
@@ -13,6 +14,7 @@
 use super::geography::Geography;
 use super::history::History;
 use super::promise::{AVOIDED, CNAME_TTL, STALE, VERDICT};
+use super::world::DELEGATED;
 use crate::bed::pulse::Beat;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -75,8 +77,15 @@ pub fn judge(asked: &Asked, history: &History, world: &Geography) -> Judged {
         Ok(addresses) => addresses,
         Err(why) => {
             let since = asked.begun.saturating_sub(AFTERMATH);
-            return match history.cut_was_silent(asked.pop, since, asked.ended) {
-                Some(at) => Judged::Excused(format!("{why}; its cut was silent at {:.0} s", at.as_secs_f64())),
+            if let Some(at) = history.cut_was_silent(asked.pop, since, asked.ended) {
+                return Judged::Excused(format!("{why}; its cut was silent at {:.0} s", at.as_secs_f64()));
+            }
+            let since = asked.begun.saturating_sub(AVOIDED);
+            let listed = 0..world.pops.len().min(DELEGATED);
+            return match history.were_silent(&listed.collect(), asked.pop, since, asked.ended) {
+                Some(at) => {
+                    Judged::Excused(format!("{why}; no node that DNS-A lists was heard at {:.0} s", at.as_secs_f64()))
+                }
                 None => Judged::Wrong(format!("{why}, though a server of its cut could be heard")),
             };
         }
@@ -121,7 +130,7 @@ pub fn nearest(asked: &Asked, world: &Geography, flapped: &BTreeSet<usize>) -> R
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{AFTERMATH, Asked, Judged, STALE, judge, nearest};
+    use super::{AFTERMATH, AVOIDED, Asked, Judged, STALE, judge, nearest};
     use crate::storm::fault::Fault;
     use crate::storm::geography::{Distances, Geography};
     use crate::storm::history::{History, Spell};
@@ -167,6 +176,22 @@ mod tests {
         assert!(matches!(judge(&fail(201 + AFTERMATH.as_secs()), &dead, &world), Judged::Wrong(_)));
         let other = history(Fault::Kill { nodes: vec![1] });
         assert!(matches!(judge(&fail(101), &other, &world), Judged::Wrong(_)));
+    }
+
+    #[test]
+    fn a_failure_is_excused_while_nobody_is_heard_whom_dns_a_lists() {
+        let places: Vec<String> = (0..20).map(|n| format!("p{n},{n},{n}")).collect();
+        let world = Geography::draw(Distances::of_list(&places.join("\n")).unwrap(), 8, 3, 1).unwrap();
+        let fail = |pop, at| Asked { pop, ..asked(at, Err("no answer".to_owned())) };
+        // The island hears its own node, which is none of the first five.
+        let island = history(Fault::Partition { nodes: vec![7] });
+        assert!(matches!(judge(&fail(7, 150), &island, &world), Judged::Excused(_)));
+        assert!(matches!(judge(&fail(7, 99), &island, &world), Judged::Wrong(_)));
+        assert!(matches!(judge(&fail(7, 201 + AVOIDED.as_secs()), &island, &world), Judged::Wrong(_)));
+        assert!(matches!(
+            judge(&fail(3, 150), &history(Fault::Partition { nodes: vec![3] }), &world),
+            Judged::Wrong(_)
+        ));
     }
 
     #[test]

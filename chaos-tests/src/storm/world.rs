@@ -42,7 +42,7 @@ pub(super) const NOWHERE_HOST: &str = "nowhere";
 /// How often a client asks.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Nodes that DNS-A delegates to; the mesh zone's owner lists some, not all.
-const DELEGATED: usize = 5;
+pub(super) const DELEGATED: usize = 5;
 /// For a mesh to form and measure on a busy machine.
 const MESH_PATIENCE: Duration = Duration::from_secs(120);
 /// A node that was started answers its socket within this.
