@@ -15,8 +15,8 @@ use crate::{id::NodeId, message::Message, time::Moment};
 
 /// Units in a second: a fifth of a core. A mesh of 10,000 brings its nodes a tenth of it over all links together.
 const RATE: u64 = 4000;
-/// Units at once. A node with an empty disk asks four peers; 16,000 pages of theirs hold a million claims.
-const BURST: u64 = 8000;
+/// Units at once: the 16,000 pages that hold a million claims, should one peer give them all to a node with an empty disk.
+const BURST: u64 = 16_000;
 /// Bytes that count as a unit, beside the message and its pages: what a long list costs to decode.
 const UNIT: usize = 4096;
 /// Budgets kept of peers that are not connected, until they are full again.
