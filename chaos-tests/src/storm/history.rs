@@ -30,6 +30,11 @@ impl Spell {
         self.from <= until && from <= self.until
     }
 
+    /// Whether packets to and from the node at `node` get lost by it.
+    fn loses(&self, node: usize) -> bool {
+        matches!(&self.fault, Fault::Loss { nodes, .. } if nodes.contains(&node))
+    }
+
     /// Whether it keeps the resolver at `pop` from getting answers of the node at `node`.
     fn silences(&self, node: usize, pop: usize) -> bool {
         match &self.fault {
@@ -43,6 +48,15 @@ impl Spell {
             _ => false,
         }
     }
+}
+
+/// How hard a node is to hear for a resolver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Not at all.
+    Silent,
+    /// Not at all, or packets between them get lost.
+    Lossy,
 }
 
 /// Everything that was.
@@ -77,20 +91,21 @@ impl History {
         self.spells.iter().any(|spell| spell.fault.takes_away().contains(&origin) && spell.meets(from, until))
     }
 
-    /// A time within these at which no server of the cut of `pop` could be heard from its resolver.
-    pub fn cut_was_silent(&self, pop: usize, from: Duration, until: Duration) -> Option<Duration> {
+    /// A time within these at which every server of the cut of `pop` was in such trouble with its resolver.
+    pub fn cut_was(&self, trouble: Trouble, pop: usize, from: Duration, until: Duration) -> Option<Duration> {
         // Things change only at blows and when the servers do; in between nothing has to be looked at.
         let blows = self.spells.iter().map(|spell| spell.from);
         let changes = self.served.iter().map(|(at, _)| *at);
         let mut times: Vec<Duration> = blows.chain(changes).filter(|at| (from..=until).contains(at)).collect();
         times.push(from);
         times.sort_unstable();
-        times.into_iter().find(|at| self.is_silent(pop, *at))
+        times.into_iter().find(|at| self.servers_at(pop, *at).iter().all(|node| self.is_in(trouble, *node, pop, *at)))
     }
 
-    /// A time within these at which none of these nodes could be heard from the resolver at `pop`.
-    pub fn were_silent(
+    /// A time within these at which all of these nodes were in such trouble with the resolver at `pop`.
+    pub fn were(
         &self,
+        trouble: Trouble,
         nodes: &BTreeSet<usize>,
         pop: usize,
         from: Duration,
@@ -98,20 +113,20 @@ impl History {
     ) -> Option<Duration> {
         let blows = self.spells.iter().map(|spell| spell.from).filter(|at| (from..=until).contains(at));
         let mut times = blows.chain([from]);
-        times.find(|at| nodes.iter().all(|node| self.is_silenced(*node, pop, *at)))
+        times.find(|at| nodes.iter().all(|node| self.is_in(trouble, *node, pop, *at)))
     }
 
-    fn is_silenced(&self, node: usize, pop: usize, at: Duration) -> bool {
-        self.spells.iter().any(|spell| spell.covers(at, at) && spell.silences(node, pop))
+    fn is_in(&self, trouble: Trouble, node: usize, pop: usize, at: Duration) -> bool {
+        self.spells
+            .iter()
+            .filter(|spell| spell.covers(at, at))
+            .any(|spell| spell.silences(node, pop) || trouble == Trouble::Lossy && spell.loses(node))
     }
 
-    fn is_silent(&self, pop: usize, at: Duration) -> bool {
-        let silenced = |node: usize| self.is_silenced(node, pop, at);
+    /// Who served the cut of `pop`, as far as anybody knew; its own node, if nobody did.
+    fn servers_at(&self, pop: usize, at: Duration) -> BTreeSet<usize> {
         let served = self.served.iter().rev().find(|(since, _)| *since <= at).and_then(|(_, all)| all.get(&pop));
-        match served {
-            Some(servers) if !servers.is_empty() => servers.iter().all(|node| silenced(*node)),
-            _ => silenced(pop),
-        }
+        served.filter(|servers| !servers.is_empty()).cloned().unwrap_or_else(|| BTreeSet::from([pop]))
     }
 
     /// The faults that are on at this time, with their beginnings.
@@ -133,7 +148,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, History, Spell};
+    use super::{Fault, History, Spell, Trouble};
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
@@ -152,20 +167,38 @@ mod tests {
             spell(Fault::Stop { nodes: vec![1] }, 20, 25),
         ]);
         history.note_servers(s(0), BTreeMap::from([(0, BTreeSet::from([0, 1])), (2, BTreeSet::from([0, 2]))]));
-        assert_eq!(history.cut_was_silent(0, s(0), s(19)), None);
-        assert_eq!(history.cut_was_silent(0, s(0), s(21)), Some(s(20)));
-        assert_eq!(history.cut_was_silent(2, s(0), s(40)), None, "node 2 was there all the time");
-        assert_eq!(history.cut_was_silent(3, s(0), s(40)), None, "nothing happened to it");
+        assert_eq!(history.cut_was(Trouble::Silent, 0, s(0), s(19)), None);
+        assert_eq!(history.cut_was(Trouble::Silent, 0, s(0), s(21)), Some(s(20)));
+        assert_eq!(history.cut_was(Trouble::Silent, 2, s(0), s(40)), None, "node 2 was there all the time");
+        assert_eq!(history.cut_was(Trouble::Silent, 3, s(0), s(40)), None, "nothing happened to it");
+    }
+
+    #[test]
+    fn a_cut_is_lossy_when_each_of_its_servers_is_lossy_or_silent() {
+        let mut history = History::of(vec![
+            spell(Fault::Kill { nodes: vec![0] }, 10, 30),
+            spell(Fault::Loss { nodes: vec![1], percent: 10 }, 20, 25),
+        ]);
+        history.note_servers(s(0), BTreeMap::from([(0, BTreeSet::from([0, 1])), (2, BTreeSet::from([0, 1, 2]))]));
+        let lossy = |pop, until| history.cut_was(Trouble::Lossy, pop, s(0), s(until));
+        assert_eq!((lossy(0, 19), lossy(0, 21), lossy(2, 40)), (None, Some(s(20)), None));
+        assert_eq!(history.cut_was(Trouble::Silent, 0, s(0), s(40)), None);
+        assert_eq!(history.were(Trouble::Lossy, &BTreeSet::from([0, 1]), 5, s(22), s(40)), Some(s(22)));
+        assert_eq!(history.were(Trouble::Silent, &BTreeSet::from([0, 1]), 5, s(22), s(40)), None);
     }
 
     #[test]
     fn a_partition_silences_the_other_side_only() {
         let mut history = History::of(vec![spell(Fault::Partition { nodes: vec![0, 1] }, 10, 20)]);
         history.note_servers(s(0), BTreeMap::from([(0, BTreeSet::from([0, 2])), (3, BTreeSet::from([0, 1]))]));
-        assert_eq!(history.cut_was_silent(0, s(0), s(30)), None);
-        assert_eq!(history.cut_was_silent(3, s(0), s(30)), Some(s(10)), "both its servers are on the other side");
+        assert_eq!(history.cut_was(Trouble::Silent, 0, s(0), s(30)), None);
+        assert_eq!(
+            history.cut_was(Trouble::Silent, 3, s(0), s(30)),
+            Some(s(10)),
+            "both its servers are on the other side"
+        );
         let one_way = History::of(vec![spell(Fault::OneWay { nodes: vec![0] }, 10, 20)]);
-        assert_eq!(one_way.cut_was_silent(0, s(0), s(30)), None, "its own ISP hears it");
+        assert_eq!(one_way.cut_was(Trouble::Silent, 0, s(0), s(30)), None, "its own ISP hears it");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //!
 //! What decides ([`plan`], [`history`], [`oracle`], [`invariant::wire`]) is pure and tested without a bed; [`world`] does.
 
+pub mod answers;
 mod checks;
 mod disk;
 pub mod duty;

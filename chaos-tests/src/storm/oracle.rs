@@ -7,12 +7,13 @@
 //! | no address, though a server of the resolver's cut could be heard | wrong |
 //! | no address within [`AFTERMATH`] of a time at which no server of the cut could be heard | excused, and counted |
 //! | no address within [`AVOIDED`] of a time at which none of the nodes could be heard that DNS-A lists | excused, and counted: a CNAME that ends then cannot be renewed |
+//! | no address within [`AVOIDED`] of a time at which each server of the cut, or each node that DNS-A lists, was silent or lost packets | excused, and counted: PowerDNS asks each once, passes over it for 10 s, and keeps a failure for 20 s |
 //!
 //! While nothing is wrong the answer must also be the nearest: that is asked of the quiet phase, where nothing is left to
 //! excuse ([`nearest`]).
 
 use super::geography::Geography;
-use super::history::History;
+use super::history::{History, Trouble};
 use super::promise::{AVOIDED, CNAME_TTL, STALE, VERDICT};
 use super::world::DELEGATED;
 use crate::bed::pulse::Beat;
@@ -76,16 +77,8 @@ pub fn judge(asked: &Asked, history: &History, world: &Geography) -> Judged {
     let addresses = match &asked.got {
         Ok(addresses) => addresses,
         Err(why) => {
-            let since = asked.begun.saturating_sub(AFTERMATH);
-            if let Some(at) = history.cut_was_silent(asked.pop, since, asked.ended) {
-                return Judged::Excused(format!("{why}; its cut was silent at {:.0} s", at.as_secs_f64()));
-            }
-            let since = asked.begun.saturating_sub(AVOIDED);
-            let listed = 0..world.pops.len().min(DELEGATED);
-            return match history.were_silent(&listed.collect(), asked.pop, since, asked.ended) {
-                Some(at) => {
-                    Judged::Excused(format!("{why}; no node that DNS-A lists was heard at {:.0} s", at.as_secs_f64()))
-                }
+            return match excuse(asked, history, world) {
+                Some(excuse) => Judged::Excused(format!("{why}; {excuse}")),
                 None => Judged::Wrong(format!("{why}, though a server of its cut could be heard")),
             };
         }
@@ -104,6 +97,23 @@ pub fn judge(asked: &Asked, history: &History, world: &Geography) -> Judged {
         }
     }
     Judged::Good
+}
+
+/// What may have kept a resolver from an answer.
+fn excuse(asked: &Asked, history: &History, world: &Geography) -> Option<String> {
+    let cut = |trouble, before| history.cut_was(trouble, asked.pop, asked.begun.saturating_sub(before), asked.ended);
+    let listed: BTreeSet<usize> = (0..world.pops.len().min(DELEGATED)).collect();
+    let roots =
+        |trouble, before| history.were(trouble, &listed, asked.pop, asked.begun.saturating_sub(before), asked.ended);
+    let said = |at: Duration, what: &str| format!("{what} at {:.0} s", at.as_secs_f64());
+    None.or_else(|| cut(Trouble::Silent, AFTERMATH).map(|at| said(at, "its cut was silent")))
+        .or_else(|| roots(Trouble::Silent, AVOIDED).map(|at| said(at, "no node that DNS-A lists was heard")))
+        .or_else(|| {
+            cut(Trouble::Lossy, AVOIDED).map(|at| said(at, "each server of its cut lost packets or was silent"))
+        })
+        .or_else(|| {
+            roots(Trouble::Lossy, AVOIDED).map(|at| said(at, "each node that DNS-A lists lost packets or was silent"))
+        })
 }
 
 /// Whether the first address is of the origin that is nearest to the point of presence, or as near. Otherwise why not.
@@ -176,6 +186,19 @@ mod tests {
         assert!(matches!(judge(&fail(201 + AFTERMATH.as_secs()), &dead, &world), Judged::Wrong(_)));
         let other = history(Fault::Kill { nodes: vec![1] });
         assert!(matches!(judge(&fail(101), &other, &world), Judged::Wrong(_)));
+    }
+
+    #[test]
+    fn a_failure_is_excused_while_packets_of_the_whole_cut_get_lost() {
+        let places: Vec<String> = (0..20).map(|n| format!("p{n},{n},{n}")).collect();
+        let world = Geography::draw(Distances::of_list(&places.join("\n")).unwrap(), 8, 3, 1).unwrap();
+        let fail = |at| Asked { pop: 7, ..asked(at, Err("SERVFAIL".to_owned())) };
+        let of = |nodes| history(Fault::Loss { nodes, percent: 9 });
+        assert!(matches!(judge(&fail(150), &of(vec![7]), &world), Judged::Excused(_)), "it alone serves its cut");
+        assert!(matches!(judge(&fail(99), &of(vec![7]), &world), Judged::Wrong(_)));
+        assert!(matches!(judge(&fail(201 + AVOIDED.as_secs()), &of(vec![7]), &world), Judged::Wrong(_)));
+        assert!(matches!(judge(&fail(150), &of(vec![0, 1, 2, 3]), &world), Judged::Wrong(_)), "n05 is heard well");
+        assert!(matches!(judge(&fail(150), &of(vec![0, 1, 2, 3, 4]), &world), Judged::Excused(_)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** the plan is printed before anything is started, and a run that fails prints the line that repeats it.
 
+use super::answers::Answers;
 use super::checks::{
     ANSWERS, BACKUPS, BOUNDS, CLAIMS, CONVERGED, DEATHS, EXITS, FIGURES, HOSTILE, LOGS, MEMBERS, NEAREST, TWO_VERSIONS,
     WIRE, claims,
@@ -14,7 +15,7 @@ use super::invariant::{
     Findings, backups::Backups, bounds::Bounds, claims::Claims, exits::Exits, hostile::Hostile, logs, members::Members,
     versions::Versions, wire::Wire,
 };
-use super::oracle::{self, Asked, Judged};
+use super::oracle::{self, Asked};
 use super::outcome::{Death, Outcome, Use};
 use super::plan::{Plan, VERSIONS};
 use super::promise::{CNAME_TTL, LOOKS, VERDICT};
@@ -105,9 +106,7 @@ pub fn run(plan: Plan, again: &str, given: &Given, options: &Options) -> Result<
         history: History::of(Vec::new()),
         outcome: Outcome::new(plan.clone()),
         timeline: Timeline::new(given.pops),
-        judged: vec![0; given.pops],
-        answers: Findings::default(),
-        excused: 0,
+        answers: Answers::new(given.pops),
         wire: Wire::default(),
         bounds: Bounds::default(),
         exits: Exits::default(),
@@ -187,10 +186,7 @@ struct Storm {
     history: History,
     outcome: Outcome,
     timeline: Timeline,
-    /// Lookups judged so far, by client.
-    judged: Vec<usize>,
-    answers: Findings,
-    excused: usize,
+    answers: Answers,
     wire: Wire,
     bounds: Bounds,
     exits: Exits,
@@ -303,11 +299,7 @@ impl Storm {
     fn finish(&mut self, world: &mut World, report: &mut Report) -> Result<()> {
         world.stop_clients();
         let total = self.outcome.total();
-        let seen = format!(
-            "{} lookups good, {} of them slower than a second; {} excused",
-            total.good, total.slow, self.excused
-        );
-        record(report, ANSWERS, self.answers.verdict(seen));
+        record(report, ANSWERS, self.answers.verdict(total.good, total.slow));
         if self.stalled > STALL {
             report.say(&format!(
                 "NOTE: a look at the world took {:.0} s: this machine does too much else to judge by what it timed",
@@ -428,6 +420,8 @@ impl Storm {
         let resolvers: Vec<IpAddr> = pops.iter().map(|pop| pop.resolver.into()).collect();
         self.wire.look(&said, &resolvers, node);
         self.hostile.read(&said, &resolvers);
+        let asking: Vec<IpAddr> = pops.iter().flat_map(|pop| [pop.resolver.into(), pop.renumbered.into()]).collect();
+        self.answers.hear(&said, &asking);
         self.bounds.look(world, self.start.elapsed());
         self.judge(world, report);
         self.learn_of_deaths(world);
@@ -441,38 +435,10 @@ impl Storm {
 
     /// Judges the lookups that ended since the last look.
     fn judge(&mut self, world: &World, report: &Report) {
-        for (pop, pulse) in world.pulses().iter().enumerate() {
-            let beats = pulse.all();
-            let Some(seen) = self.judged.get_mut(pop) else { continue };
-            let fresh = beats.iter().skip(*seen);
-            *seen = beats.len();
-            for beat in fresh {
-                let asked = Asked::of(pop, beat, self.start);
-                let judged = oracle::judge(&asked, &self.history, &world.geography);
-                let first = asked.got.as_ref().ok().and_then(|addresses| addresses.first());
-                let origin = first.and_then(|address| {
-                    world.geography.origins.iter().find(|origin| IpAddr::from(origin.address) == *address)
-                });
-                self.timeline.lookup(pop, origin.map(|origin| origin.id.as_str()), &judged);
-                self.outcome.count(asked.ended, beat.took, &judged);
-                self.figures.lookup(asked.begun, &judged, asked.got.is_err());
-                match &judged {
-                    Judged::Good => {}
-                    Judged::Excused(_) => self.excused += 1,
-                    Judged::Wrong(why) => {
-                        let line = format!(
-                            "isp{:02} at {:.1} s, after {:.1} s: {why}",
-                            pop + 1,
-                            asked.ended.as_secs_f64(),
-                            beat.took.as_secs_f64()
-                        );
-                        if self.answers.count() < 3 {
-                            report.say(&format!("WRONG {line}"));
-                        }
-                        self.answers.add(line);
-                    }
-                }
-            }
+        for lookup in self.answers.judge(world, &self.history, self.start, report) {
+            self.timeline.lookup(lookup.asked.pop, lookup.origin.as_deref(), &lookup.judged);
+            self.outcome.count(lookup.asked.ended, lookup.took, &lookup.judged);
+            self.figures.lookup(lookup.asked.begun, &lookup.judged, lookup.asked.got.is_err());
         }
     }
 
