@@ -46,8 +46,8 @@ pub struct NodeFacts {
     pub member: MemberView,
     /// How the mesh sees it.
     pub standing: Standing,
-    /// When it was last held to be alive, on this process's clock: its rows are confirmed until then, because a living
-    /// writer tells what changes and is silent about what does not.
+    /// When it was last held to be alive by this node as a member, on this process's clock: its rows are confirmed until
+    /// then, because a living writer tells what changes and is silent about what does not.
     pub confirmed: Duration,
     /// Its claims that its certificate allows, page by page.
     pub claims: Vec<Arc<Vec<Claim>>>,
@@ -94,6 +94,8 @@ pub struct Facts {
     pub me: Label,
     /// When, on this process's clock.
     pub at: Duration,
+    /// This node is a member; nobody tells one that is not what has changed, or that anybody died.
+    pub admitted: bool,
     /// All named nodes.
     pub nodes: BTreeMap<Label, NodeFacts>,
     /// Members whose profile has not come, or whose name belongs to another.
@@ -177,6 +179,7 @@ impl Reader {
         let mut facts = Facts {
             me: self.me.clone(),
             at: now,
+            admitted: membership::own(view, unix) == State::Admitted,
             nodes: BTreeMap::new(),
             nameless: BTreeMap::new(),
             listed: self.list(view),
@@ -251,7 +254,7 @@ impl Reader {
             Verdict::Alive => Standing::Alive,
         };
         let confirmed = self.confirmed.entry(id).or_insert(now);
-        if standing.answers() {
+        if standing.answers() && (facts.admitted || id == view.me) {
             *confirmed = now;
         }
         let (claims, void) = within(certificate, self.claims.of_node(&view.pages, id));

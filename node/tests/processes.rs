@@ -15,6 +15,8 @@ mod dns;
 mod fleet;
 #[path = "processes/ground.rs"]
 mod ground;
+#[path = "processes/hearsay.rs"]
+mod hearsay;
 #[path = "processes/openapi.rs"]
 mod openapi;
 #[path = "processes/operators.rs"]
