@@ -1,6 +1,6 @@
 //! Every lookup of every client, judged as it ends; and for a wrong one, what its resolver asked and was told before it.
 //!
-//! **Invariant:** what is kept of the wire is bounded by time ([`KEPT`]), and what is told of wrong lookups by number.
+//! **Invariant:** what is kept of the wire is bounded by time (`KEPT`), and what is told of wrong lookups by number.
 
 use super::history::History;
 use super::invariant::Findings;
