@@ -174,7 +174,7 @@ pub enum Fault {
 }
 
 /// The kinds, by which scenarios ask for them.
-pub const KINDS: [&str; 35] = [
+pub const KINDS: [&str; 36] = [
     "kill",
     "kill-some",
     "kill-half",
@@ -189,6 +189,7 @@ pub const KINDS: [&str; 35] = [
     "delay-steps",
     "reorder",
     "origin-down",
+    "origins-but-one",
     "origin-hangs",
     "origin-slow",
     "origin-errs",
@@ -256,6 +257,13 @@ impl Fault {
             }
             "reorder" => Self::Reorder { nodes: some(nodes / 2, random), percent: random.random_range(5..=30) },
             "origin-down" => Self::OriginDown { origins: origin(random) },
+            "origins-but-one" => {
+                let mut all: Vec<usize> = (0..origins).collect();
+                all.shuffle(random);
+                all.truncate(origins.saturating_sub(1));
+                all.sort_unstable();
+                Self::OriginDown { origins: all }
+            }
             "origin-hangs" => Self::OriginHangs { origins: origin(random) },
             "origin-slow" => Self::OriginSlow { origins: origin(random), ms: random.random_range(100..=300) },
             "origin-errs" => Self::OriginErrs { origins: origin(random) },

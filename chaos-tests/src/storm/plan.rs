@@ -54,6 +54,8 @@ const SOAK: Profile = Profile::of(
     (8, 25),
 );
 
+/// From a fault to the one inside of it, and from the end of that to the heal of the first.
+const INSIDE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(4));
 /// Between two blows of a soak.
 const BLOW_EVERY: Duration = Duration::from_secs(10);
 /// Faults drawn for one blow, until one of them touches nothing that is on.
@@ -73,6 +75,8 @@ pub struct Profile {
     kinds: &'static [&'static str],
     /// Faults of several kinds overlap, so many of them.
     mixed: Option<usize>,
+    /// What else is on inside of each fault: it begins when all know of the first, and ends before that does.
+    inside: Option<&'static str>,
     /// How long a fault lasts, in seconds.
     lasts: (u64, u64),
     /// Between the heal of one and the blow of the next, in seconds.
@@ -80,7 +84,7 @@ pub struct Profile {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Profile; 19] = [
+pub const SCENARIOS: [Profile; 20] = [
     Profile {
         gap: 13,
         ..Profile::of(
@@ -127,6 +131,15 @@ pub const SCENARIOS: [Profile; 19] = [
     Profile::of("clock", "a node's wall clock jumps by an hour, and another's", &["clock", "clock"], (15, 20)),
     Profile::of("blind", "a node reaches no origin", &["blind"], (25, 30)),
     Profile::of("revoke", "a node is revoked, and admitted again", &["revoke"], (15, 20)),
+    Profile {
+        inside: Some("origins-but-one"),
+        ..Profile::of(
+            "stand-in",
+            "a node dies, one is revoked, and then origins fail of which it said that they were up",
+            &["kill", "revoke", "kill", "revoke"],
+            (38, 42),
+        )
+    },
     Profile::of("roll", "every node is upgraded in good order, and put back", &["roll", "roll"], (40, 45)),
     Profile::of(
         VERSIONS,
@@ -166,7 +179,7 @@ pub const SCENARIOS: [Profile; 19] = [
 
 impl Profile {
     const fn of(name: &'static str, about: &'static str, kinds: &'static [&'static str], lasts: (u64, u64)) -> Self {
-        Self { name, about, kinds, mixed: None, lasts, gap: 8 }
+        Self { name, about, kinds, mixed: None, inside: None, lasts, gap: 8 }
     }
 
     /// The scenario of a name.
@@ -240,6 +253,12 @@ impl Plan {
                 }
             }
             faults.push(Planned { at: *at, lasts, fault });
+            if let Some(kind) = profile.inside {
+                let fault =
+                    Fault::draw(kind, pops, origins, &mut random).with_context(|| format!("no fault {kind}"))?;
+                let (after, before) = INSIDE;
+                faults.push(Planned { at: *at + after, lasts: lasts.saturating_sub(after + before), fault });
+            }
             *at += lasts + gap;
         }
         faults.sort_by_key(|planned| planned.at);
