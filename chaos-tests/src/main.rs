@@ -10,6 +10,7 @@ use nigh_chaos::scenario::{self, End, Options, Pick, Scenario};
 use nigh_chaos::storm;
 use nigh_chaos::storm::plan::Plan;
 use nigh_chaos::wan::session;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -210,12 +211,11 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Some(Command::Soak { storm, hours }) => soak(&storm, hours),
         Some(Command::Report { files, html }) => {
             let read = |path: &PathBuf| -> Result<storm::outcome::Outcome> {
-                let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+                let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
                 serde_json::from_slice(&text).with_context(|| format!("{} is no outcome of a storm", path.display()))
             };
             let outcomes = files.iter().map(read).collect::<Result<Vec<_>>>()?;
-            std::fs::write(&html, storm::page::html(&outcomes))
-                .with_context(|| format!("writing {}", html.display()))?;
+            fs::write(&html, storm::page::html(&outcomes)).with_context(|| format!("writing {}", html.display()))?;
             report::line(&format!("written to {}", html.display()));
             Ok(ExitCode::SUCCESS)
         }
@@ -297,6 +297,10 @@ fn play_plan(plan: Plan, command: &str, given: &Storm) -> Result<End> {
     };
     let seed = plan.seed;
     let options = Options { keep: run.keep, seed, nigh: nigh(run.nigh)?, pick: Pick::default(), json: false };
+    if let Some(folder) = &given.json {
+        // Now, and not after an hour, is the time to say that it cannot be.
+        fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    }
     let json = given.json.as_ref().map(|folder| folder.join(format!("{}-{seed}.json", plan.scenario)));
     let again = format!("chaos {command} --seed {seed} --pops {} --origins {}", given.pops, given.origins);
     let parts = storm::Given { pops: given.pops, origins: given.origins, source, json };

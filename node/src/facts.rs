@@ -49,6 +49,8 @@ pub struct NodeFacts {
     /// When it was last held to be alive by this node as a member, on this process's clock: its rows are confirmed until
     /// then, because a living writer tells what changes and is silent about what does not.
     pub confirmed: Duration,
+    /// Since when it has been held to be alive without a break; nothing: it is not.
+    pub heard_since: Option<Duration>,
     /// Its claims that its certificate allows, page by page.
     pub claims: Vec<Arc<Vec<Claim>>>,
     /// What it says stands behind them, page by page.
@@ -115,7 +117,7 @@ impl Facts {
         others.fold((0, 0), |(alike, others), (_, node)| {
             let mut rows = node.rows.iter().flat_map(|page| page.iter()).peekable();
             let measures = rows.peek().is_some();
-            (alike + usize::from(rows.any(|row| row.held)), others + usize::from(measures))
+            (alike + usize::from(rows.any(Row::is_unanswered)), others + usize::from(measures))
         })
     }
 
@@ -134,6 +136,22 @@ impl Facts {
     }
 }
 
+/// When a node was held to be alive by this one.
+#[derive(Clone, Copy)]
+struct Heard {
+    since: Option<Duration>,
+    until: Duration,
+}
+
+impl Heard {
+    fn note(&mut self, now: Duration, alive: bool) {
+        self.since = alive.then(|| self.since.unwrap_or(now));
+        if alive {
+            self.until = now;
+        }
+    }
+}
+
 /// Turns views into facts; remembers what was decoded.
 pub struct Reader {
     me: Label,
@@ -146,7 +164,7 @@ pub struct Reader {
     pools: Memo<Pool>,
     duties: Memo<Duties>,
     imported: Imported,
-    confirmed: BTreeMap<NodeId, Duration>,
+    heard: BTreeMap<NodeId, Heard>,
     known: BTreeSet<NodeId>,
     records: Vec<(Key, Stamp)>,
     listed: Arc<Listed>,
@@ -166,7 +184,7 @@ impl Reader {
             pools: Memo::new(tables::POOLS, Pool::decode),
             duties: Memo::new(tables::DUTIES, Duties::decode),
             imported: Imported::default(),
-            confirmed: BTreeMap::new(),
+            heard: BTreeMap::new(),
             known: BTreeSet::new(),
             records: Vec::new(),
             listed: Arc::default(),
@@ -217,7 +235,7 @@ impl Reader {
         let gone: Vec<NodeId> = self.known.iter().filter(|id| !view.members.contains_key(id)).copied().collect();
         for id in gone {
             self.known.remove(&id);
-            self.confirmed.remove(&id);
+            self.heard.remove(&id);
             self.profiles.forget(id);
             self.claims.forget(id);
             self.evidence.forget(id);
@@ -253,10 +271,8 @@ impl Reader {
             Verdict::Alive if profile.draining => Standing::Draining,
             Verdict::Alive => Standing::Alive,
         };
-        let confirmed = self.confirmed.entry(id).or_insert(now);
-        if standing.answers() && (facts.admitted || id == view.me) {
-            *confirmed = now;
-        }
+        let heard = self.heard.entry(id).or_insert(Heard { since: None, until: now });
+        heard.note(now, standing.answers() && (facts.admitted || id == view.me));
         let (claims, void) = within(certificate, self.claims.of_node(&view.pages, id));
         if !void.is_empty() && certificate.is_some() {
             facts.warnings.push(beyond(&profile.name, &void));
@@ -267,7 +283,8 @@ impl Reader {
             id,
             member: member.clone(),
             standing,
-            confirmed: *confirmed,
+            confirmed: heard.until,
+            heard_since: heard.since,
             claims,
             evidence,
             void,

@@ -4,22 +4,25 @@
 //!   MeshView ──▶ facts::Reader ──▶ Facts ──▶ world() ──▶ nigh_dns::World ──▶ Snapshot
 //! ```
 //!
-//! **Invariant:** `nigh_gossip` and `nigh_dns` meet here and nowhere else, and nothing here decides: who is nearest,
-//! what is up and what is answered is decided in `nigh_dns` from plain data.
+//! **Invariant:** `nigh_gossip` and `nigh_dns` meet here and nowhere else, and nothing here decides who is nearest and what
+//! is answered: that is done in `nigh_dns`, from plain data. Whose word counts on what is up, [`hearsay`] says.
 
 pub mod claims;
+mod hearsay;
 pub mod networks;
 
 use std::collections::BTreeSet;
 
 use hickory_proto::rr::{Name, RData, RecordType};
-use nigh_dns::{self as dns, ClaimTable, Label, Networks, RowState, World};
+use nigh_dns::{self as dns, ClaimTable, Label, Networks, World};
 
 use crate::{
     catalogue::{self, Catalogue, Mode},
     facts::{Facts, NodeFacts},
-    measure::{Measurements, ProbeSpec, Reading, State},
+    measure::{Measurements, ProbeSpec},
 };
+
+use self::hearsay::Witnesses;
 
 /// The world as the snapshot wants it. `claims` are those of the facts, laid out by [`claims::Claimed`] with
 /// the networks that they lie in; `own` says when
@@ -32,6 +35,7 @@ pub fn world(
     lingering: Vec<Label>,
 ) -> World {
     let catalogue = &facts.listed.catalogue;
+    let witnesses = Witnesses::new(facts, Some(own));
     World {
         zones: zones(catalogue),
         services: services(catalogue),
@@ -43,7 +47,7 @@ pub fn world(
         nodes: facts.nodes.iter().map(|(label, node)| dns_node(label, node)).collect(),
         claims,
         networks,
-        rows: facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, own)).collect(),
+        rows: facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, &witnesses)).collect(),
     }
 }
 
@@ -51,8 +55,8 @@ pub fn world(
 /// the servers that are as good as new.
 pub fn foreseen(facts: &Facts, of: &BTreeSet<Name>, unmeasured: &BTreeSet<(Name, String)>) -> World {
     let catalogue = &facts.listed.catalogue;
-    let own = Measurements::default();
-    let rows = facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, &own));
+    let witnesses = Witnesses::new(facts, None);
+    let rows = facts.nodes.iter().flat_map(|(label, node)| rows(facts, label, node, &witnesses));
     let known =
         |row: &dns::Row| of.contains(&row.service) && !unmeasured.contains(&(row.service.clone(), row.server.clone()));
     World {
@@ -174,13 +178,10 @@ fn rows<'a>(
     facts: &'a Facts,
     label: &'a Label,
     node: &'a NodeFacts,
-    own: &'a Measurements,
+    witnesses: &'a Witnesses<'a>,
 ) -> impl Iterator<Item = dns::Row> + 'a {
-    let me = *label == facts.me;
     node.rows.iter().flat_map(|page| page.iter()).filter_map(move |row| {
         let (service, server) = facts.listed.servers.get(&row.server)?;
-        let hearsay = !me && (node.confirmed < facts.at || row.held);
-        let mine = if me || hearsay { own.row(&catalogue::name::text(service), server) } else { None };
         let told = dns::Row {
             node: label.clone(),
             service: service.clone(),
@@ -189,69 +190,9 @@ fn rows<'a>(
             rtt: row.rtt(),
             loss: f32::from(row.loss_permille) / 1000.0,
             load: row.load_permille.map(|load| f32::from(load) / 1000.0),
-            as_of: mine.filter(|_| me).and_then(|mine| mine.reading.sampled).unwrap_or(node.confirmed),
+            as_of: node.confirmed,
             why: row.why().to_owned(),
         };
-        Some(match mine {
-            Some(mine) if hearsay => as_seen_here(told, &mine.reading, &facts.me),
-            _ => told,
-        })
+        Some(witnesses.examine(told, node, row))
     })
-}
-
-/// A row of a node that is not heard any more, or that reaches no server itself. Its distances still hold for the clients
-/// near it; which servers are up it does not say any more, so there counts what this node sees, if it sees anything.
-/// Rejected: to answer by this node's own distances at once. The others that stand in would each answer by theirs, and the
-/// clients are at the dead node's place until their CNAME ends.
-fn as_seen_here(told: dns::Row, seen: &Reading, me: &Label) -> dns::Row {
-    let (state, why) = match seen.state {
-        _ if seen.held => return told,
-        State::Unknown => return told,
-        State::Up => (RowState::Up, String::new()),
-        State::Down => (RowState::Down, format!("{}, as {me} sees it", seen.why)),
-    };
-    dns::Row { state, why, as_of: seen.sampled.unwrap_or(told.as_of), ..told }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
-    use nigh_dns::{Row, RowState};
-
-    use super::as_seen_here;
-    use crate::measure::{Reading, State};
-
-    fn told(state: RowState) -> Row {
-        Row {
-            node: "fra".parse().unwrap(),
-            service: "www.lb.example.com.".parse().unwrap(),
-            server: "a".into(),
-            state,
-            rtt: Some(Duration::from_millis(7)),
-            loss: 0.0,
-            load: None,
-            as_of: Duration::from_secs(1),
-            why: String::new(),
-        }
-    }
-
-    fn seen(state: State, held: bool) -> Reading {
-        let why = if state == State::Down { "connect: refused".into() } else { String::new() };
-        let (rtt, sampled) = (Some(Duration::from_millis(30)), Some(Duration::from_secs(9)));
-        Reading { state, rtt, path: None, srtt: None, spread: None, loss: 0.0, sampled, why, held }
-    }
-
-    #[test]
-    fn what_the_silent_said_of_distances_holds_and_who_is_up_this_node_sees_itself() {
-        let me = "nyc".parse().unwrap();
-        let down = as_seen_here(told(RowState::Up), &seen(State::Down, false), &me);
-        assert_eq!((down.state, down.why.as_str()), (RowState::Down, "connect: refused, as nyc sees it"));
-        assert_eq!((down.rtt, down.as_of), (Some(Duration::from_millis(7)), Duration::from_secs(9)));
-        assert_eq!(as_seen_here(told(RowState::Down), &seen(State::Up, false), &me).state, RowState::Up);
-        for blind in [seen(State::Unknown, false), seen(State::Down, true)] {
-            assert_eq!(as_seen_here(told(RowState::Up), &blind, &me), told(RowState::Up), "it sees no better");
-        }
-    }
 }

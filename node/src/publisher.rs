@@ -1,7 +1,8 @@
 //! What this node tells the mesh of itself: profile, claims, measurements. Each as rarely as is useful.
 //!
 //! A node that starts again is sent its resolvers at once, before it has measured anything. Until the first samples of
-//! a server are in, what the last run told of it stands: a minute-old table is good, an empty one is not.
+//! a server are in, what the last run told of it stands, and is marked: its distance is good, and of what went down or
+//! came back meanwhile others know more ([`crate::projection`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,7 +62,7 @@ impl Publisher {
         left: impl IntoIterator<Item = (Table, Slot)>,
         last_run: impl IntoIterator<Item = Row>,
     ) -> Self {
-        let last_run = last_run.into_iter().map(|row| (row.server, row)).collect();
+        let last_run = last_run.into_iter().map(|row| (row.server, row.of_last_run())).collect();
         let out = left.into_iter().filter(|(table, _)| [tables::CLAIMS, tables::EVIDENCE].contains(table)).collect();
         Self {
             mesh,

@@ -54,8 +54,8 @@ const SOAK: Profile = Profile::of(
     (8, 25),
 );
 
-/// From a fault to the one inside of it, and from the end of that to the heal of the first.
-const INSIDE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(4));
+/// From a fault to the one beside it, and from the heal of the first to the end of that.
+const BESIDE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(14));
 /// Between two blows of a soak.
 const BLOW_EVERY: Duration = Duration::from_secs(10);
 /// Faults drawn for one blow, until one of them touches nothing that is on.
@@ -75,8 +75,8 @@ pub struct Profile {
     kinds: &'static [&'static str],
     /// Faults of several kinds overlap, so many of them.
     mixed: Option<usize>,
-    /// What else is on inside of each fault: it begins when all know of the first, and ends before that does.
-    inside: Option<&'static str>,
+    /// What else comes to each fault: it begins when all know of the first, and ends some time after that has healed.
+    beside: Option<&'static str>,
     /// How long a fault lasts, in seconds.
     lasts: (u64, u64),
     /// Between the heal of one and the blow of the next, in seconds.
@@ -132,12 +132,13 @@ pub const SCENARIOS: [Profile; 20] = [
     Profile::of("blind", "a node reaches no origin", &["blind"], (25, 30)),
     Profile::of("revoke", "a node is revoked, and admitted again", &["revoke"], (15, 20)),
     Profile {
-        inside: Some("origins-but-one"),
+        beside: Some("origins-but-one"),
+        gap: 24,
         ..Profile::of(
             "stand-in",
-            "a node dies, one is revoked, and then origins fail of which it said that they were up",
-            &["kill", "revoke", "kill", "revoke"],
-            (38, 42),
+            "a node dies, is stopped, is revoked, then origins fail that it held to be up, and then it comes back",
+            &["kill", "revoke", "stop", "kill", "revoke"],
+            (30, 35),
         )
     },
     Profile::of("roll", "every node is upgraded in good order, and put back", &["roll", "roll"], (40, 45)),
@@ -179,7 +180,7 @@ pub const SCENARIOS: [Profile; 20] = [
 
 impl Profile {
     const fn of(name: &'static str, about: &'static str, kinds: &'static [&'static str], lasts: (u64, u64)) -> Self {
-        Self { name, about, kinds, mixed: None, inside: None, lasts, gap: 8 }
+        Self { name, about, kinds, mixed: None, beside: None, lasts, gap: 8 }
     }
 
     /// The scenario of a name.
@@ -253,11 +254,11 @@ impl Plan {
                 }
             }
             faults.push(Planned { at: *at, lasts, fault });
-            if let Some(kind) = profile.inside {
+            if let Some(kind) = profile.beside {
                 let fault =
                     Fault::draw(kind, pops, origins, &mut random).with_context(|| format!("no fault {kind}"))?;
-                let (after, before) = INSIDE;
-                faults.push(Planned { at: *at + after, lasts: lasts.saturating_sub(after + before), fault });
+                let (after, beyond) = BESIDE;
+                faults.push(Planned { at: *at + after, lasts: (lasts + beyond).saturating_sub(after), fault });
             }
             *at += lasts + gap;
         }

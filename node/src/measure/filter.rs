@@ -105,6 +105,11 @@ impl Filter {
         self.health.spare();
     }
 
+    /// What was known of its health is too old: as at the start, the next answer decides. Distances stay.
+    pub fn doubt(&mut self) {
+        self.health.doubt();
+    }
+
     /// Takes in what came of a probe.
     pub fn record(&mut self, now: Duration, outcome: &Outcome) {
         let sample = match outcome {

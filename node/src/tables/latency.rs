@@ -16,6 +16,9 @@ use crate::measure::isolation::HELD;
 /// The longest reason that is sent or taken, in bytes.
 const MAX_WHY: usize = 80;
 
+/// What stands beside a reading of its node's last run.
+const LAST_RUN: &str = "as the last run had it: not measured yet";
+
 /// Ten times a server's capacity: beyond, a figure makes no sense.
 const MAX_LOAD: u16 = 10_000;
 
@@ -52,15 +55,26 @@ pub struct Row {
     /// Thousandths of its capacity in use, as it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_permille: Option<u16>,
-    /// It is the last good reading: no probe of its node is answered any more.
+    /// It is an earlier reading: no probe of its node is answered any more, or its node has started again and not measured
+    /// it yet ([`LAST_RUN`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
 }
 
 impl Row {
+    /// As the next run tells it until it has measured for itself.
+    pub fn of_last_run(self) -> Self {
+        Self { held: true, why: LAST_RUN.into(), ..self }
+    }
+
     /// Why it is down, or not fresh; empty when all is well.
     pub fn why(&self) -> &str {
-        if self.held { HELD } else { &self.why }
+        if self.is_unanswered() { HELD } else { &self.why }
+    }
+
+    /// Whether no probe of its node is answered.
+    pub fn is_unanswered(&self) -> bool {
+        self.held && self.why != LAST_RUN
     }
 }
 

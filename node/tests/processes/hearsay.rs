@@ -57,3 +57,34 @@ async fn a_revoked_node_that_is_still_asked_gives_no_server_that_died_since() {
     gives(&fleet, BRU, AMS, AMS, false).await;
     gives(&fleet, BRU, BRU, BRU, true).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_brings_no_server_back_that_died_meanwhile() {
+    let fleet = Fleet::new();
+    let origins = Origins::start(&fleet.ground).await;
+    let mut nodes = whole_mesh(&fleet).await;
+    gives(&fleet, AMS, BRU, BRU, true).await;
+    drop(nodes.remove(BRU));
+    origins.hold(BRU, true);
+    for other in [AMS, CPH] {
+        gives(&fleet, other, BRU, BRU, false).await;
+    }
+    let dead: IpAddr = fleet.ground.origin(BRU).ip();
+    let name = format!("www.{}.lb.test", NAMES[BRU]);
+    let _bru = fleet.start(BRU, &fleet.settings(BRU));
+    let mut right = [0; 3];
+    until("bru answers, and has measured", async || {
+        for asked in [AMS, BRU, CPH] {
+            let Ok(reply) = ask(fleet.ground.resolver(BRU), fleet.ground.dns(asked), &name).await else { continue };
+            let first = reply.addresses.first();
+            assert_ne!(first, Some(&dead), "{} after {right:?} right answers: {reply:?}", NAMES[asked]);
+            right[asked] += usize::from(first.is_some());
+        }
+        let bru = fleet.lines(BRU, "latency").await?;
+        let sees = |row: &&serde_json::Value| row["node"] == "bru" && row["state"] == "down";
+        let fresh = |row: &serde_json::Value| !row["why"].as_str().unwrap_or_default().contains("last run");
+        ensure(bru.iter().find(sees).is_some_and(fresh), || format!("{right:?} {bru:?}"))
+    })
+    .await;
+    assert!(right.iter().all(|right| *right > 0), "{right:?}");
+}

@@ -94,6 +94,8 @@ pub struct Hostile {
     void: usize,
     /// Looks at which one was seen to list others' cuts: it was heard.
     listed: usize,
+    /// Rows of one by which a server is down, that nodes showed: it was heard.
+    lies: usize,
     /// Questions that came to one that lists itself for others' cuts.
     asked: usize,
     /// CPU by node: last seen, at rest, in a flood.
@@ -174,8 +176,11 @@ impl Hostile {
         for (node, prefix) in honest.symmetric_difference(&truth.claims) {
             self.findings.add(format!("{by} at {at:.0} s: whether {node} claims {prefix} is not as {node} has it"));
         }
-        let down = |row: &&Row| !truth.hostile.contains_key(&row.node) && row.state.eq_ignore_ascii_case("down");
-        for row in word.rows.iter().filter(down) {
+        for row in word.rows.iter().filter(|row| row.state.eq_ignore_ascii_case("down")) {
+            if truth.hostile.contains_key(&row.node) {
+                self.lies += 1;
+                continue;
+            }
             self.findings.add(format!("{by} at {at:.0} s: {} is down for {}: {}", row.server, row.node, row.why));
         }
         for peer in &word.peers {
@@ -221,6 +226,9 @@ impl Hostile {
         if there.contains(&Malice::Lies) && self.listed == 0 {
             findings.add("nobody heard of one that lists others' cuts: this proves nothing".to_owned());
         }
+        if there.contains(&Malice::Lies) && self.lies == 0 {
+            findings.add("nobody heard of measurements that are lies: this proves nothing".to_owned());
+        }
         let most = self
             .flood
             .iter()
@@ -241,9 +249,9 @@ impl Hostile {
         findings.verdict(match there.len() {
             0 => "no hostile member was there".to_owned(),
             count => format!(
-                "{count} hostile members, {} words of nodes; {} claims void; {} questions to one that lists others' \
-                 cuts{cpu}",
-                self.looks, self.void, self.asked
+                "{count} hostile members, {} words of nodes; {} claims void, {} false measurements; {} questions to one that \
+                 lists others' cuts{cpu}",
+                self.looks, self.void, self.lies, self.asked
             ),
         })
     }

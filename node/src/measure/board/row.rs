@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{Span, info_span};
 
+use super::STALE;
 use crate::measure::filter::{Reading, State};
 use crate::measure::outcome::{Outcome, Seen};
 use crate::measure::pace::Pace;
@@ -43,6 +44,14 @@ impl Row {
         };
         let every = target.probe.health.interval;
         Self { target: Arc::new(target), reading, every, flapping: false, load: None, seen: Seen::default() }
+    }
+}
+
+impl Row {
+    /// Whether its last sample is so young that it says how the server is now; after a stop of the process it is not.
+    pub fn is_fresh(&self, now: Duration) -> bool {
+        let patience = self.every * STALE + self.target.probe.health.timeout;
+        self.reading.sampled.is_some_and(|at| now <= at + patience)
     }
 }
 

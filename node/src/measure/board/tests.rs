@@ -111,6 +111,20 @@ fn a_server_that_dies_is_down_and_comes_back() {
 }
 
 #[test]
+fn after_a_stop_of_the_process_what_was_up_is_unknown_until_it_answers() {
+    let mut scene = Scene::new(&three());
+    scene.run(SECOND * 20, |_| Some(10));
+    let fresh = |scene: &Scene| scene.board.measurements(scene.now).rows.iter().all(|row| row.is_fresh(scene.now));
+    assert!(fresh(&scene));
+    scene.now += SECOND * 12;
+    assert!(!fresh(&scene), "nobody may go by these any more");
+    scene.run(SECOND * 2, |host| (host != 2).then_some(10));
+    assert_eq!(scene.states(), "U?U");
+    scene.run(SECOND * 5, |host| (host != 2).then_some(10));
+    assert_eq!(scene.states(), "UDU");
+}
+
+#[test]
 fn whenever_a_server_dies_the_third_probe_after_that_begins_within_three_intervals() {
     for seed in 0..20 {
         for part in 0..20 {

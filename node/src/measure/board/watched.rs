@@ -34,8 +34,9 @@ pub(super) struct Watched {
     /// How busy the server says it is.
     gauge: Gauge,
     last: Option<(Duration, Outcome)>,
-    /// When a probe was last made. Samples that are forgiven leave the filter's word for it behind.
-    made: Option<Duration>,
+    /// When a probe was last made, and how often it should have been then. Samples that are forgiven leave the filter's word
+    /// for it behind.
+    made: Option<(Duration, Duration)>,
     streak: u32,
 }
 
@@ -74,6 +75,13 @@ impl Watched {
     pub(super) fn record(&mut self, now: Duration, attempt: Attempt) {
         let answered = matches!(attempt.outcome, Outcome::Answered(_));
         let before = self.filter.failing().map(|failing| !failing);
+        let made = !matches!(attempt.outcome, Outcome::NotMade(_));
+        let every = self.pace.stretch(self.probe.spec.interval);
+        // A process that was stopped for so long knows no more of its health than at the start.
+        let slower = self.made.map_or(every, |(_, before)| before.max(every));
+        if made && self.is_stale(now, slower) {
+            self.filter.doubt();
+        }
         self.filter.record(now, &attempt.outcome);
         if answered {
             self.good = Some(self.filter.clone());
@@ -83,11 +91,17 @@ impl Watched {
         if attempt.seen != Seen::default() || answered {
             self.seen = attempt.seen;
         }
-        if !matches!(attempt.outcome, Outcome::NotMade(_)) {
-            self.made = Some(now);
+        if made {
+            self.made = Some((now, every));
             self.streak = if before == Some(answered) { self.streak.saturating_add(1) } else { 1 };
         }
         self.last = Some((now, attempt.outcome));
+    }
+
+    /// Whether it was last made so long ago, where it should be made `every` so often, that it says nothing any more.
+    fn is_stale(&self, now: Duration, every: Duration) -> bool {
+        let patience = every * STALE + self.probe.spec.timeout;
+        self.made.is_some_and(|(at, _)| at + patience < now)
     }
 
     /// What of it bears on whom to blame.
@@ -146,11 +160,10 @@ impl Watched {
         latency: Option<&Watched>,
     ) -> Row {
         let (mut reading, held) = self.own(standing);
-        let patience = every * STALE + self.probe.spec.timeout;
         if held && matches!(standing, Standing::Isolated { .. }) && reading.state == State::Up {
             reading.held = true;
         }
-        if !held && self.made.is_some_and(|at| at + patience < now) {
+        if !held && self.is_stale(now, every) {
             reading.state = State::Unknown;
         }
         if let Some(latency) = latency {

@@ -46,6 +46,11 @@ impl Health {
         self.streak = self.fall.saturating_sub(1);
     }
 
+    /// As at the start: the next success decides, or `fall` failures.
+    pub fn doubt(&mut self) {
+        *self = Self::new(self.rise, self.fall);
+    }
+
     /// Takes in an outcome.
     pub fn record(&mut self, success: bool) {
         self.streak = if self.last == Some(success) { self.streak.saturating_add(1) } else { 1 };

@@ -83,6 +83,20 @@ fn a_list_of_others_cuts_that_nobody_heard_of_proves_nothing() {
 }
 
 #[test]
+fn measurements_that_nobody_heard_of_prove_nothing() {
+    let verdict = |state: &str| {
+        let mut said = word();
+        said.peers[1].cuts = vec!["x01".to_owned(), "n01".to_owned()];
+        said.rows[1].state = state.to_owned();
+        let mut hostile = Hostile::default();
+        hostile.note(&said, &truth());
+        hostile.verdict(&history(Malice::Lies)).map_err(|error| format!("{error:#}"))
+    };
+    assert!(verdict("down").unwrap().contains("1 false measurements"));
+    assert!(verdict("up").unwrap_err().contains("measurements that are lies: this proves nothing"));
+}
+
+#[test]
 fn claims_that_count_outside_the_certificate_are_found() {
     let mut said = word();
     said.claims.push(claim("x01", "10.1.0.53/32", false));
