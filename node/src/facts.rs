@@ -96,8 +96,8 @@ pub struct Facts {
     pub me: Label,
     /// When, on this process's clock.
     pub at: Duration,
-    /// This node is a member; nobody tells one that is not what has changed, or that anybody died.
-    pub admitted: bool,
+    /// Others tell this node what changes: it is a member, and linked for long enough that what it lacked has come.
+    pub is_told: bool,
     /// All named nodes.
     pub nodes: BTreeMap<Label, NodeFacts>,
     /// Members whose profile has not come, or whose name belongs to another.
@@ -136,6 +136,9 @@ impl Facts {
     }
 }
 
+/// What a node lacks when its first link comes up is there so much later: a few round trips.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
 /// When a node was held to be alive by this one.
 #[derive(Clone, Copy)]
 struct Heard {
@@ -165,6 +168,7 @@ pub struct Reader {
     duties: Memo<Duties>,
     imported: Imported,
     heard: BTreeMap<NodeId, Heard>,
+    linked_since: Option<Duration>,
     known: BTreeSet<NodeId>,
     records: Vec<(Key, Stamp)>,
     listed: Arc<Listed>,
@@ -185,6 +189,7 @@ impl Reader {
             duties: Memo::new(tables::DUTIES, Duties::decode),
             imported: Imported::default(),
             heard: BTreeMap::new(),
+            linked_since: None,
             known: BTreeSet::new(),
             records: Vec::new(),
             listed: Arc::default(),
@@ -197,7 +202,7 @@ impl Reader {
         let mut facts = Facts {
             me: self.me.clone(),
             at: now,
-            admitted: membership::own(view, unix) == State::Admitted,
+            is_told: membership::own(view, unix) == State::Admitted && self.has_caught_up(now, view),
             nodes: BTreeMap::new(),
             nameless: BTreeMap::new(),
             listed: self.list(view),
@@ -228,6 +233,12 @@ impl Reader {
             membership::accusation(signer, name, kept)
         }));
         facts
+    }
+
+    fn has_caught_up(&mut self, now: Duration, view: &MeshView) -> bool {
+        let linked = view.members.values().any(|member| member.linked);
+        self.linked_since = linked.then(|| self.linked_since.unwrap_or(now));
+        self.linked_since.is_some_and(|since| since + CATCH_UP <= now)
     }
 
     /// What was decoded of nodes that were revoked since.
@@ -272,7 +283,7 @@ impl Reader {
             Verdict::Alive => Standing::Alive,
         };
         let heard = self.heard.entry(id).or_insert(Heard { since: None, until: now });
-        heard.note(now, standing.answers() && (facts.admitted || id == view.me));
+        heard.note(now, standing.answers() && (facts.is_told || id == view.me));
         let (claims, void) = within(certificate, self.claims.of_node(&view.pages, id));
         if !void.is_empty() && certificate.is_some() {
             facts.warnings.push(beyond(&profile.name, &void));

@@ -12,7 +12,8 @@
 //!
 //! 1. what it measures itself;
 //! 2. what others that live measure: up if one of them reaches the server, down if none does;
-//! 3. what the row says.
+//! 3. what it measured last, before it was started again or cut off;
+//! 4. what the row says.
 //!
 //! **Invariants:** distances are those of the row. A member that lies takes no server away that another one reaches.
 //!
@@ -38,7 +39,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 pub(super) struct Witnesses<'a> {
     facts: &'a Facts,
     own: Option<&'a Measurements>,
-    /// Gathered when the first question comes to them: mostly none does.
+    /// What others say, else what this node did last. Gathered when the first question comes to them: mostly none does.
     others: OnceCell<BTreeMap<ServerKey, Word<'a>>>,
 }
 
@@ -79,10 +80,16 @@ impl<'a> Witnesses<'a> {
 
     fn others(&self) -> &BTreeMap<ServerKey, Word<'a>> {
         self.others.get_or_init(|| {
-            let alive = |(label, node): &(&Label, &NodeFacts)| **label != self.facts.me && node.heard_since.is_some();
-            gather(self.facts.nodes.iter().filter(alive).flat_map(|(label, node)| {
+            let rows = |(label, node): (&'a Label, &'a NodeFacts)| {
                 node.rows.iter().flat_map(|page| page.iter()).map(move |row| (label, node.confirmed, row))
-            }))
+            };
+            let alive = |(label, node): &(&Label, &NodeFacts)| **label != self.facts.me && node.heard_since.is_some();
+            let mut words = gather(self.facts.nodes.iter().filter(alive).flat_map(rows).filter(|(.., row)| !row.held));
+            let mine = self.facts.nodes.get_key_value(&self.facts.me).into_iter().flat_map(rows);
+            for (server, word) in gather(mine) {
+                words.entry(server).or_insert(word);
+            }
+            words
         })
     }
 }
@@ -109,10 +116,10 @@ impl<'a> Word<'a> {
     }
 }
 
-/// What those who write these rows say together: by whom, confirmed when.
+/// What these rows say together: by whom, confirmed when.
 fn gather<'a>(rows: impl Iterator<Item = (&'a Label, Duration, &'a Row)>) -> BTreeMap<ServerKey, Word<'a>> {
     let mut words: BTreeMap<ServerKey, Word<'a>> = BTreeMap::new();
-    for (by, as_of, row) in rows.filter(|(.., row)| !row.held) {
+    for (by, as_of, row) in rows {
         let down = match row.state {
             Health::Unknown => continue,
             Health::Up => None,
@@ -200,7 +207,8 @@ mod tests {
         }
         let none = word(down(), down()).unwrap();
         assert_eq!((none.state, none.why.as_str(), none.as_of), (RowState::Down, "timeout, as ams sees it", NOW));
-        assert_eq!(word(row(Health::Up, true), down()).unwrap().state, RowState::Down, "what is held is no word");
-        assert_eq!(word(row(Health::Up, true), row(Health::Unknown, false)), None);
+        let unknown = || row(Health::Unknown, false);
+        assert_eq!(word(unknown(), down()).unwrap().state, RowState::Down);
+        assert_eq!(word(unknown(), unknown()), None);
     }
 }
