@@ -5,7 +5,7 @@
 //! ```
 //!
 //! **Invariant:** `nigh_gossip` and `nigh_dns` meet here and nowhere else, and nothing here decides who is nearest and what
-//! is answered: that is done in `nigh_dns`, from plain data. Whose word counts on what is up, [`hearsay`] says.
+//! is answered: that is done in `nigh_dns`, from plain data. Whose word counts on what is up, `hearsay` says.
 
 pub mod claims;
 mod hearsay;

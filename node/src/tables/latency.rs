@@ -56,7 +56,7 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_permille: Option<u16>,
     /// It is an earlier reading: no probe of its node is answered any more, or its node has started again and not measured
-    /// it yet ([`LAST_RUN`]).
+    /// it yet (`LAST_RUN`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
 }
