@@ -12,8 +12,9 @@
 //!
 //! **Invariant:** a row shows its probe's own reading, with three exceptions. While the node suspects itself or is isolated
 //! ([`super::isolation`]) a server that fell together with all others shows its last good one, and goes on from there when
-//! the network is back. One that keeps coming and going ([`super::damping`]) is held down for a while. And one that could
-//! not be probed for [`STALE`] of its present intervals is unknown.
+//! the network is back. One that keeps coming and going ([`super::damping`]) is held down for a while, as long as a steady one
+//! is up: it is better than one that is dead. And one that could not be probed for [`STALE`] of its present intervals is
+//! unknown.
 
 mod row;
 #[cfg(test)]
@@ -319,6 +320,24 @@ impl<R: Rng> Board<R> {
             pace.stretch(watched.probe.spec.interval)
         };
         let watched = self.watched.get(&health)?;
-        Some(watched.row(now, &self.standing, self.rows.get(index)?.target.clone(), every(watched, health), latency))
+        let target = self.rows.get(index)?.target.clone();
+        let mut row = watched.row(now, &self.standing, target, every(watched, health), latency);
+        if row.flapping && !self.a_steady_one_is_up(now, index) {
+            row.spare();
+        }
+        Some(row)
+    }
+
+    /// Whether another server of the service and the family is up that did not come and go.
+    fn a_steady_one_is_up(&self, now: Duration, index: usize) -> bool {
+        let Some(own) = self.rows.get(index).map(|row| &row.target) else { return false };
+        let first = self.rows.partition_point(|row| row.target.service < own.service);
+        let others = self.rows.iter().zip(&self.sources).enumerate().skip(first);
+        others.take_while(|(_, (row, _))| row.target.service == own.service).any(|(other, (row, (health, _)))| {
+            other != index
+                && row.target.address.is_ipv4() == own.address.is_ipv4()
+                && row.reading.state == State::Up
+                && self.watched.get(health).is_some_and(|watched| !watched.is_suppressed(now))
+        })
     }
 }

@@ -48,6 +48,13 @@ impl Row {
 }
 
 impl Row {
+    /// Up, though it comes and goes.
+    pub(super) fn spare(&mut self) {
+        self.flapping = false;
+        self.reading.state = State::Up;
+        self.reading.why.clear();
+    }
+
     /// Whether its last sample is so young that it says how the server is now; after a stop of the process it is not.
     pub fn is_fresh(&self, now: Duration) -> bool {
         let patience = self.every * STALE + self.target.probe.health.timeout;

@@ -380,6 +380,21 @@ fn a_server_that_keeps_coming_and_going_is_held_down_and_one_restart_is_not() {
 }
 
 #[test]
+fn one_that_comes_and_goes_is_better_than_one_that_is_dead() {
+    let mut scene = Scene::new(&three());
+    scene.run(SECOND * 20, |_| Some(10));
+    for _ in 0..6 {
+        scene.run(SECOND * 10, |host| (host == 1).then_some(10));
+        scene.run(SECOND * 8, |_| Some(10));
+    }
+    assert_eq!(scene.states(), "UDD", "b and c are held down, and a is there");
+    scene.run(SECOND * 10, |host| (host != 1).then_some(10));
+    assert_eq!(scene.states(), "DUU", "nobody else is left");
+    scene.run(SECOND * 10, |_| Some(10));
+    assert_eq!(scene.states(), "UDD", "a is back");
+}
+
+#[test]
 fn an_outage_of_my_own_is_nobodys_fall() {
     let mut scene = Scene::new(&three());
     for _ in 0..8 {

@@ -104,6 +104,11 @@ impl Watched {
         self.made.is_some_and(|(at, _)| at + patience < now)
     }
 
+    /// Whether it is held down for its falls.
+    pub(super) fn is_suppressed(&self, now: Duration) -> bool {
+        self.damping.is_suppressed(now)
+    }
+
     /// What of it bears on whom to blame.
     pub(super) fn testimony(&self) -> (Option<bool>, State) {
         (self.filter.failing(), self.filter.state())
@@ -179,7 +184,7 @@ impl Watched {
                 reading.why = other.why;
             }
         }
-        let flapping = !held && reading.state == State::Up && self.damping.is_suppressed(now);
+        let flapping = !held && reading.state == State::Up && self.is_suppressed(now);
         if flapping {
             reading.state = State::Down;
             reading.why = FLAPPING.to_owned();
