@@ -283,8 +283,8 @@ impl Node {
             join: Some(join),
             config,
         };
-        // Who has nothing from before, and joins, looks first at what the mesh holds of it.
-        if !node.arrival.is_going_on() || node.config.mesh.bootstrap.is_empty() {
+        // Who joins looks first at what the mesh holds of it: its disk may be lost, or an older copy.
+        if node.config.mesh.bootstrap.is_empty() {
             node.introduce().await?;
         }
         Ok(node)
@@ -339,7 +339,7 @@ impl Node {
             self.recall_cuts(&view, &facts);
             // To one that is no member nothing of its past comes, and it has to say so.
             let member = membership::own(&view, unix().as_secs()) == State::Admitted;
-            if joining.is_none() || !member || now >= self.arrival.own_pages_by() {
+            if facts.is_told && joining.is_none() || !member || now >= self.arrival.own_pages_by() {
                 self.introduce().await?;
             }
         }
@@ -509,14 +509,14 @@ impl Node {
         left
     }
 
-    /// A node that lost its disk does not know for which cuts it stood in; its own profile of the life before, which the
-    /// others hold until it writes a new one, does. Resolvers were sent here by it.
+    /// A node that lost its disk, or got an older copy of it, does not know for which cuts it stood in; its own profile of the
+    /// life before, which the others hold until it writes a new one, does. Resolvers were sent here by it.
     fn recall_cuts(&mut self, view: &MeshView, facts: &Facts) {
         let key = Key { owner: Owner::Node(self.mesh.id()), table: tables::PROFILE, slot: Slot::page(0) };
         let Some(before) = view.pages.get(&key).and_then(|page| Profile::decode(page.body())) else { return };
         for cut in before.serves.into_iter().filter(|cut| facts.nodes.contains_key(cut)) {
             if let Err(error) = self.cuts.serve(cut) {
-                tracing::warn!("the cuts that this node served before its disk was lost: {error:#}");
+                tracing::warn!("the cuts for which the mesh says that this node stood in: {error:#}");
                 return;
             }
         }

@@ -136,6 +136,48 @@ async fn a_node_whose_disk_was_lost_refuses_nobody_before_it_knows_the_zones_aga
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_disk_is_an_older_copy_still_serves_the_cuts_that_it_took_on_since() {
+    let fleet = Fleet::new();
+    let _origins = Origins::start(&fleet.ground).await;
+    let files = ["replica", "epoch", "cuts.json"];
+    let state = |file: &str| fleet.state(BRU).join(file);
+    // As it is before there is anybody to stand in for.
+    let mut alone = fleet.start(BRU, &fleet.settings(BRU));
+    until("bru serves itself", async || {
+        let bru = fleet.peer(BRU, BRU).await?;
+        ensure(bru["cuts"].as_array().is_some_and(|cuts| cuts.len() == 1), || bru.to_string())
+    })
+    .await;
+    alone.terminate();
+    assert_eq!(alone.exit_code().await, 0);
+    for file in files {
+        fs::copy(state(file), state(&format!("{file}.old"))).unwrap();
+    }
+    let mut nodes = whole_mesh(&fleet).await;
+    let stands_in = async || {
+        let bru = fleet.peer(AMS, BRU).await?;
+        let cuts = bru["cuts"].as_array().map_or(0, Vec::len);
+        ensure(bru["verdict"] == "alive" && cuts == NAMES.len(), || format!("{bru}"))
+    };
+    until("bru stands in for the others", stands_in).await;
+    drop(nodes.remove(BRU));
+    for file in files {
+        fs::rename(state(&format!("{file}.old")), state(file)).unwrap();
+    }
+    let began = fleet.log(BRU).len();
+    let _bru = fleet.start(BRU, &fleet.settings(BRU));
+    until("bru has introduced itself", async || {
+        let bru = fleet.read(BRU, &["status"]).await?;
+        ensure(bru["admission"]["state"] == "admitted", || bru.to_string())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stands_in().await.unwrap();
+    let log = fleet.log(BRU).split_off(began);
+    assert!(!log.contains("standing in as a backup"), "it had to take them on anew: {log}");
+}
+
 /// An explanation without what is a node's own: the number of its snapshot, and the time since it heard of a row.
 async fn explain(fleet: &Fleet, asked: usize, at: usize, name: &str, from: &str) -> Result<Value, String> {
     let mut json = fleet.read(asked, &["explain", name, "--from", from, "--at", NAMES[at]]).await?;

@@ -6,6 +6,7 @@
 //! stream: when the number of pages has stopped growing, that has ended.
 //!
 //! A node that restarts with its replica waits for nothing, also where there is no zone yet: what it held is what there was.
+//! Only of itself it says nothing before it has heard what the others hold of it: its disk may be an older copy.
 //!
 //! **Invariant:** it ends, at the latest after `STREAM`, and it ends once.
 
@@ -15,12 +16,15 @@ use std::time::Duration;
 const ZONE: Duration = Duration::from_secs(5);
 /// So long there must have been no further page.
 const PAUSE: Duration = Duration::from_millis(1000);
+/// What the others hold of a node that has its replica is waited for so long at most: it is one page, from any of them.
+const OWN: Duration = Duration::from_secs(2);
 /// Nobody is waited for longer than this: an empty node joins a mesh with a million claims in a third of it.
 const STREAM: Duration = Duration::from_secs(30);
 
 /// What has come so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
+    has_replica: bool,
     over: bool,
     pages: usize,
     grown: Duration,
@@ -29,18 +33,13 @@ pub struct Arrival {
 impl Arrival {
     /// Of a node that starts, with what it held before or without.
     pub fn new(has_replica: bool) -> Self {
-        Self { over: has_replica, pages: 0, grown: Duration::ZERO }
-    }
-
-    /// Whether it has not ended yet.
-    pub fn is_going_on(&self) -> bool {
-        !self.over
+        Self { has_replica, over: has_replica, pages: 0, grown: Duration::ZERO }
     }
 
     /// When what the mesh holds of this node itself has come, if anything: it is at the head of the stream, so no zone is
     /// waited for.
     pub fn own_pages_by(&self) -> Duration {
-        (self.grown + PAUSE).min(STREAM)
+        if self.has_replica { OWN } else { (self.grown + PAUSE).min(STREAM) }
     }
 
     /// Whether it is still going on, given what is held now; and if so, when to look again.
@@ -68,6 +67,7 @@ mod tests {
     #[test]
     fn who_has_what_it_held_before_waits_for_nothing() {
         assert_eq!(Arrival::new(true).handle(ms(0), true, 40), None);
+        assert_eq!(Arrival::new(true).own_pages_by(), ms(2000), "but to speak of itself");
     }
 
     #[test]
