@@ -94,7 +94,7 @@ pub struct Hostile {
     void: usize,
     /// Looks at which one was seen to list others' cuts: it was heard.
     listed: usize,
-    /// Rows of one by which a server is down, that nodes showed: it was heard.
+    /// Rows of one with a reason why a server should be down, that nodes showed: it was heard.
     lies: usize,
     /// Questions that came to one that lists itself for others' cuts.
     asked: usize,
@@ -176,9 +176,13 @@ impl Hostile {
         for (node, prefix) in honest.symmetric_difference(&truth.claims) {
             self.findings.add(format!("{by} at {at:.0} s: whether {node} claims {prefix} is not as {node} has it"));
         }
-        for row in word.rows.iter().filter(|row| row.state.eq_ignore_ascii_case("down")) {
+        for row in &word.rows {
+            // Of one that has just come the reason is its own, and the state what others see.
             if truth.hostile.contains_key(&row.node) {
-                self.lies += 1;
+                self.lies += usize::from(!row.why.is_empty());
+                continue;
+            }
+            if !row.state.eq_ignore_ascii_case("down") {
                 continue;
             }
             self.findings.add(format!("{by} at {at:.0} s: {} is down for {}: {}", row.server, row.node, row.why));

@@ -75,6 +75,7 @@ fn a_list_of_others_cuts_that_nobody_heard_of_proves_nothing() {
     let verdict = |cuts: &[&str]| {
         let mut said = word();
         said.peers[1].cuts = cuts.iter().map(|cut| (*cut).to_owned()).collect();
+        said.rows[1].why = "nobody answers".to_owned();
         let mut hostile = Hostile::default();
         hostile.note(&said, &truth());
         hostile.verdict(&history(Malice::Lies)).is_ok()
@@ -84,16 +85,16 @@ fn a_list_of_others_cuts_that_nobody_heard_of_proves_nothing() {
 
 #[test]
 fn measurements_that_nobody_heard_of_prove_nothing() {
-    let verdict = |state: &str| {
+    let verdict = |why: &str| {
         let mut said = word();
         said.peers[1].cuts = vec!["x01".to_owned(), "n01".to_owned()];
-        said.rows[1].state = state.to_owned();
+        said.rows[1].why = why.to_owned();
         let mut hostile = Hostile::default();
         hostile.note(&said, &truth());
         hostile.verdict(&history(Malice::Lies)).map_err(|error| format!("{error:#}"))
     };
-    assert!(verdict("down").unwrap().contains("1 false measurements"));
-    assert!(verdict("up").unwrap_err().contains("measurements that are lies: this proves nothing"));
+    assert!(verdict("nobody answers").unwrap().contains("1 false measurements"));
+    assert!(verdict("").unwrap_err().contains("measurements that are lies: this proves nothing"));
 }
 
 #[test]
