@@ -202,7 +202,7 @@ impl Reader {
         let mut facts = Facts {
             me: self.me.clone(),
             at: now,
-            is_told: membership::own(view, unix) == State::Admitted && self.has_caught_up(now, view),
+            is_told: self.has_caught_up(now, unix, view),
             nodes: BTreeMap::new(),
             nameless: BTreeMap::new(),
             listed: self.list(view),
@@ -235,8 +235,10 @@ impl Reader {
         facts
     }
 
-    fn has_caught_up(&mut self, now: Duration, view: &MeshView) -> bool {
-        let linked = view.members.values().any(|member| member.linked);
+    fn has_caught_up(&mut self, now: Duration, unix: u64, view: &MeshView) -> bool {
+        // A link brings nothing to one that is no member, and much to one that is admitted again.
+        let member = membership::own(view, unix) == State::Admitted;
+        let linked = member && view.members.values().any(|member| member.linked);
         self.linked_since = linked.then(|| self.linked_since.unwrap_or(now));
         self.linked_since.is_some_and(|since| since + CATCH_UP <= now)
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// CNAME that sends it there, and the time for which resolvers avoid servers that they found silent.
 pub const AFTERMATH: Duration = Duration::from_secs(VERDICT.as_secs() + CNAME_TTL.as_secs() + AVOIDED.as_secs());
 /// How long a resolver may keep a failure that came of lost packets. PowerDNS Recursor 4.8 was measured to keep one with a
-/// CNAME in it until the CNAME ends, in half of the cases, where one without is gone after its 20 s.
+/// CNAME in it until the CNAME ends, two times of four, where one without is gone after its 20 s.
 pub const KEPT: Duration = Duration::from_secs(CNAME_TTL.as_secs() + LATE.as_secs());
 /// Two origins are equally near if their distances differ by less: the filter's noise on a machine that does all this.
 const TIE: Duration = Duration::from_millis(4);
